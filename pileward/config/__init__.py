@@ -1,0 +1,1 @@
+"""Settings: typed, read from TOML and the environment."""
