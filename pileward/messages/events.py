@@ -1,7 +1,6 @@
 """What happened, for the live feed: small JSON objects on named topics.
 
-Topics: `gun` and `pile` for state and live values, `alarm` for alarms, `tail:<pile_code>` for the frames
-of a watched pile. Times are UTC in ISO 8601 with Z.
+The topics are named in `pileward.ports`. Times are UTC in ISO 8601 with Z.
 """
 
 from __future__ import annotations
@@ -9,15 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-
-GUN_TOPIC = "gun"
-PILE_TOPIC = "pile"
-ALARM_TOPIC = "alarm"
-
-
-def tail_topic(pile_code: str) -> str:
-    """The topic that carries the frames of one watched pile."""
-    return f"tail:{pile_code}"
 
 
 class GunChanged(msgspec.Struct, frozen=True, tag="gun", tag_field="type"):

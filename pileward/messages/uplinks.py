@@ -78,8 +78,8 @@ class Telemetry(Uplink, frozen=True, gc=False):
     energy_e4_kwh: int | None
     loss_energy_e4_kwh: int | None
     amount_e4_yuan: int | None
-    fault_bits: int
-    """YKC: mask of hardware faults, see `codecs.ykc.enums`."""
+    fault_codes: tuple[str, ...]
+    """Protocol-neutral codes of the faults present, see `messages.faults` (YKC: bits of hardware_fault)."""
     problems: tuple[str, ...] = ()
 
 
