@@ -1,0 +1,3 @@
+"""Fixtures for every test: real servers, started when first asked for."""
+
+pytest_plugins = ["tests.redis_server"]
