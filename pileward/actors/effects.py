@@ -21,9 +21,13 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
 
 
 class Persist(Effect, frozen=True):
-    """Write this durably; what follows waits for it. At most one a step."""
+    """Write this durably; what follows waits for it. At most one a step.
+
+    `about` comes back with the store's result as an event of its own.
+    """
 
     write: Any
+    about: Any = None
 
 
 class Note(Effect, frozen=True):
