@@ -1,0 +1,611 @@
+"""The engine: a Thespian system base that runs all actors of the process on one asyncio loop.
+
+One queue holds every message on its way, as `(to, message, from)`. A run takes them one after the other and
+calls the handlers; what a handler sends goes to the end of the queue and is taken off again when the handler
+raises. A run ends when the queue is empty or its slice is used up; the loop then serves sockets before the
+next. Nothing here depends on how many actors or timers there are, and nothing is kept of an actor that has
+exited.
+
+    engine = Engine(clock=Clock())                       # in a coroutine: on the loop that runs
+    fleet = engine.create(Fleet, requirements=settings)
+    answer = await engine.ask_async(fleet, Question(), timeout=5)
+
+It is also given to Thespian's own front, `ActorSystem(systemBase=engine, transientUnique=True)`; without a
+loop that runs, the engine starts one in a thread, and `ask` and `listen` block as Thespian's do. Everything
+without `async` and not said to be otherwise is called in the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from time import perf_counter
+from typing import Any, BinaryIO, Final
+
+from thespian.actors import (
+    Actor,
+    ActorAddress,
+    ActorExitRequest,
+    ActorSystemMessage,
+    ChildActorExited,
+    DeadEnvelope,
+    InvalidActorAddress,
+    NoCompatibleSystemForActor,
+    Thespian_ActorStatus,
+    Thespian_StatusReq,
+)
+
+from pileward.actors.engine_build import accepted_arguments, find_class
+from pileward.actors.engine_cell import BEGIN, NUDGE, Begin, Cell, Due, Nudge
+from pileward.actors.engine_failures import Failure, Failures
+from pileward.actors.engine_gates import (
+    ActorFailed,
+    ActorGone,
+    ActorQuarantined,
+    AskError,
+    AskGate,
+    AskTimeout,
+    GoneGate,
+    LiftedGate,
+    MailboxFull,
+    OnlyGate,
+    SystemGate,
+)
+from pileward.actors.engine_outside import Outside, PrivateContext
+from pileward.actors.engine_sources import Sources
+from pileward.actors.engine_timers import Timers
+from pileward.actors.engine_view import ActorInfo, describe, find
+from pileward.actors.supervised import Supervised
+from pileward.clock import Clock
+
+__all__ = [
+    "ActorFailed",
+    "ActorGone",
+    "ActorInfo",
+    "ActorQuarantined",
+    "AskError",
+    "AskTimeout",
+    "Cell",
+    "Engine",
+    "Failure",
+    "MailboxFull",
+]
+
+#: Messages handled before sockets get their turn.
+SLICE_MESSAGES: Final = 2_000
+#: Milliseconds of handling before sockets get their turn; looked at after every few messages.
+SLICE_MS: Final = 5.0
+_LOOK_EVERY: Final = 16
+
+log = logging.getLogger(__name__)
+
+
+class _IdleOutbox:
+    """Where actors send to while no handler runs, say from a task of theirs.
+
+    It also sees to it that a run comes.
+    """
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def append(self, item: tuple[Cell, Any, Cell]) -> None:
+        self._engine.queue.append(item)
+        self._engine.wake()
+
+
+class Engine:
+    """Runs actors. See the module for how, `Supervised` for what they can do."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None = None,
+        capabilities: dict[str, Any] | None = None,
+        clock: Clock | None = None,
+        allow_sources: bool = False,
+    ) -> None:
+        """`loop`: the running one if None, or else a new one in a thread of the engine's own.
+
+        `capabilities` is used as it is, not copied. `allow_sources` lets actors be loaded from zip files at
+        run time.
+        """
+        self.clock = clock or Clock()
+        self.capabilities: dict[str, Any] = {} if capabilities is None else capabilities
+        self.queue: deque[tuple[Cell, Any, Cell]] = deque()
+        self._idle_outbox = _IdleOutbox(self)
+        #: Where `send` puts messages: the queue itself while handlers run.
+        self.outbox: deque[tuple[Cell, Any, Cell]] | _IdleOutbox = self._idle_outbox
+        self._is_running = False
+        self._is_scheduled = False
+        self._is_behind = False
+        self._is_closed = False
+        self._numbers = itertools.count(1)
+        self.handled = 0
+        self.dead_letters = 0
+        self.overflows = 0
+        self.dead_letter_handler: Cell | None = None
+        self.global_names: dict[str, Cell] = {}
+        self.outside = Outside(self, loop)
+        self.timers = Timers(self.clock, self.outside.call_later, self._post_due, self.run)
+        self.gone = GoneGate(self)
+        self.failures = Failures(self)
+        self.sources = Sources(self, allow_sources)
+        self.system = self._special_cell("ActorSystem", SystemGate(self))
+        self.nobody = self._special_cell("Nobody", self.gone)
+        self.outside.start()
+
+    # Sending.
+
+    def tell(self, address: ActorAddress, message: Any) -> None:
+        """Send `message` from nobody.
+
+        It is handled in this turn of the loop or the next. Any thread may call it.
+        """
+        if self.outside.is_here():
+            self.nobody.actor_send(address, message)
+        else:
+            self.outside.tell(address, message)
+
+    def deliver(self, address: ActorAddress, message: Any) -> None:
+        """Send `message` from nobody and let the actors work at once: for callbacks of sockets, the hot path.
+
+        Inside a handler, and while an earlier slice was not enough, it only sends.
+        """
+        self.nobody.actor_send(address, message)
+        if not self._is_running and not self._is_behind:
+            self.run()
+
+    async def ask_async(self, address: ActorAddress, message: Any, timeout: float) -> Any:  # noqa: ASYNC109
+        """Send `message` and wait for the first answer, for at most `timeout` real seconds.
+
+        Raises AskTimeout, ActorFailed, ActorQuarantined, ActorGone or MailboxFull. Giving up waiting (a
+        cancelled task) does not call back the message.
+        """
+        target = self.local(address)
+        if target.room <= 0:
+            self.overflows += 1
+            raise MailboxFull(f"{target.path} has {target.depth} messages waiting")
+        loop = self.outside.loop
+        future: asyncio.Future[Any] = loop.create_future()
+        asker = Cell(self, 0, Engine, None)
+        asker.gate = AskGate(future)
+        callers = target.callers
+        if callers is None:
+            callers = target.callers = {}
+        callers[asker] = None
+        asker.actor_send(target, message)
+        if not self._is_running and not self._is_behind:
+            self.run()
+        handle = loop.call_later(timeout, _time_out, future, target, timeout)
+        try:
+            return await future
+        finally:
+            handle.cancel()
+            asker.gate = self.gone
+            callers.pop(asker, None)
+            if not callers and target.callers is callers:
+                target.callers = None
+
+    def post(self, target: Cell, message: Any, sender: Cell) -> None:
+        """Send what the engine itself has to say: never refused for want of room."""
+        target.room -= 1
+        self.queue.append((target, message, sender))
+        if not self._is_running:
+            self.wake()
+
+    def send_unusual(self, target: Any, message: Any, sender: Cell) -> None:
+        """Send where `Cell.actor_send` could not: an address of another kind, or a full mailbox."""
+        cell = self.local(target)
+        if cell.room > 0:
+            self.outbox.append((cell, message, sender))
+            cell.room -= 1
+            return
+        self.overflows += 1
+        self.bury(cell, message, sender)
+
+    def local(self, address: Any) -> Cell:
+        """The `Cell` of an address. Raises InvalidActorAddress for one of another system."""
+        if isinstance(address, Cell) and address.engine is self:
+            return address
+        if type(address) is ActorAddress and address.actorAddressString == "/ActorSys":
+            return self.system
+        raise InvalidActorAddress(address, "not an address of this engine")
+
+    def bury(self, cell: Cell, message: Any, sender: Cell) -> None:
+        """Count a message that nobody takes, and pass it to the actor that handles such, if there is one."""
+        if isinstance(message, (Begin, Nudge, Due)):
+            return
+        if cell is self.nobody:
+            return  # answers to a `tell`, which wants none
+        self.dead_letters += 1
+        if isinstance(sender.gate, AskGate):
+            self.post(
+                sender,
+                ActorGone(f"{cell.path} has exited") if cell.gate is self.gone else MailboxFull(cell.path),
+                cell,
+            )
+        handler = self.dead_letter_handler
+        if handler is not None and not isinstance(message, DeadEnvelope):
+            self.post(handler, DeadEnvelope(cell, message), sender)
+
+    # Running.
+
+    def wake(self) -> None:
+        """See to it that a run comes in the next turn of the loop."""
+        if not self._is_scheduled and not self._is_closed:
+            self._is_scheduled = True
+            self.outside.loop.call_soon(self._run_scheduled)
+
+    def _run_scheduled(self) -> None:
+        self._is_scheduled = self._is_behind = False
+        self.run()
+
+    def run(self) -> None:
+        """Let the actors work until nothing is left to do or the slice is used up."""
+        if self._is_running:
+            return
+        queue = self.queue
+        popleft = queue.popleft
+        left = SLICE_MESSAGES
+        end = perf_counter() + SLICE_MS / 1000
+        self._is_running = True
+        self.outbox = queue
+        cell = sender = self.nobody
+        message: Any = None
+        mark = 0
+        try:
+            while queue:
+                if not left % _LOOK_EVERY and (not left or perf_counter() > end):
+                    break
+                left -= 1
+                cell, message, sender = popleft()
+                mark = len(queue)
+                cell.room += 1
+                cell.handled += 1
+                try:
+                    if cell.gate is None and not isinstance(message, ActorSystemMessage):
+                        cell.instance.receiveMessage(message, sender)  # type: ignore[union-attr] # it lives
+                    else:
+                        self.hand_over(cell, message, sender)
+                except (Exception, SystemExit) as error:
+                    self.failures.handle(cell, message, sender, mark, error)
+        finally:
+            self._is_running = False
+            self.outbox = self._idle_outbox
+            self.handled += SLICE_MESSAGES - left
+            if queue:
+                self._is_behind = True
+                self.wake()
+
+    def hand_over(self, cell: Cell, message: Any, sender: Cell) -> None:
+        """Give one message to an actor, whatever its gate and whatever the message."""
+        if cell.gate is not None and cell.gate.take(cell, message, sender):
+            return
+        instance = cell.instance
+        if isinstance(message, Begin):
+            assert isinstance(instance, Supervised)
+            instance.started(False)
+        elif isinstance(message, Due):
+            message = self.timers.claim(cell, message)
+            if message is not None and instance is not None:
+                instance.receiveMessage(message, cell)
+        elif isinstance(message, ActorExitRequest):
+            if instance is not None:
+                instance.receiveMessage(message, sender)
+            self.remove(cell, message)
+        elif isinstance(message, Thespian_StatusReq):
+            self.post(sender, self._thespian_status(cell), cell)
+        elif not isinstance(message, Nudge) and instance is not None:
+            instance.receiveMessage(message, sender)
+
+    def receive_only(self, cell: Cell, types: tuple[type, ...]) -> None:
+        """See `Supervised.only`."""
+        gate = OnlyGate(types) if types else None
+        if cell.held:
+            cell.gate = LiftedGate(self, gate)
+            cell.room -= 1
+            self.outbox.append((cell, NUDGE, cell))
+        else:
+            cell.gate = gate
+
+    def return_held(self, cell: Cell) -> None:
+        """Put what was set aside back before everything else, in its order."""
+        if cell.held:
+            self.queue.extendleft(reversed(cell.held))
+            cell.held = None
+
+    def _post_due(self, cell: Cell, due: Due) -> None:
+        self.post(cell, due, cell)
+
+    # Making and ending actors.
+
+    def create(
+        self, kind: type[Actor] | str, requirements: Any = None, global_name: str | None = None
+    ) -> Cell:
+        """Make an actor at the top of the tree; `requirements` is its start argument.
+
+        If the global name is taken, it is the actor of that name that comes back. Raises what the constructor
+        raises, and NoCompatibleSystemForActor when the actor's capability check says no.
+        """
+        return self._create_primary(kind, requirements, global_name, None)
+
+    def create_child(
+        self,
+        parent: Cell,
+        kind: type | str,
+        requirements: Any,
+        global_name: str | None,
+        source_hash: str | None,
+    ) -> Cell:
+        """Make a child.
+
+        When its constructor raises, the address is that of an actor that has exited already.
+        """
+        if global_name is not None and (known := self.global_names.get(global_name)) is not None:
+            return known
+        if parent.gate is self.gone:
+            raise InvalidActorAddress(
+                parent, "the address of an actor that has exited and can have no children"
+            )
+        cell = self._new_cell(
+            find_class(kind, self.sources.loader(source_hash)), parent, requirements, source_hash
+        )
+        if self._is_running:
+            self.failures.note_birth(parent, cell)
+        try:
+            cell.instance = self.build(cell)
+        except ImportError:
+            self.undo_birth(cell)
+            raise
+        except Exception:
+            log.warning("%s could not be created", cell.path, exc_info=True)
+            self.undo_birth(cell)
+            self.post(parent, ChildActorExited(cell), self.system)
+            return cell
+        self._let_begin(cell, global_name)
+        return cell
+
+    def _create_primary(
+        self, kind: type | str, requirements: Any, global_name: str | None, source_hash: str | None
+    ) -> Cell:
+        if global_name is not None and (known := self.global_names.get(global_name)) is not None:
+            return known
+        cell = self._new_cell(
+            find_class(kind, self.sources.loader(source_hash)), self.system, requirements, source_hash
+        )
+        try:
+            cell.instance = self.build(cell)
+        except BaseException:
+            self.undo_birth(cell)
+            raise
+        self._let_begin(cell, global_name)
+        return cell
+
+    def build(self, cell: Cell) -> Actor:
+        """Make the instance of an actor, at its beginning and at each restart."""
+        kind = cell.kind
+        check = getattr(kind, "actorSystemCapabilityCheck", None)
+        requirements = cell.requirements
+        if check is not None and not check(self.capabilities, {} if requirements is None else requirements):
+            raise NoCompatibleSystemForActor(kind, "capabilities do not suffice")
+        offered = {"capabilities": self.capabilities, "requirements": requirements}
+        instance: Actor = kind(**{name: offered[name] for name in accepted_arguments(kind)})
+        instance._myRef = cell
+        return instance
+
+    def undo_birth(self, cell: Cell) -> None:
+        """Let an actor never have been: nobody is told, and its address is that of one that has exited."""
+        self.timers.drop(cell)
+        if cell.global_name is not None:
+            self.global_names.pop(cell.global_name, None)
+        self._detach(cell)
+
+    def remove(self, cell: Cell, request: ActorExitRequest) -> None:
+        """End an actor.
+
+        Its children are asked to exit (or go to the root, if the request says so), its parent is told.
+        """
+        if cell.gate is self.gone or cell is self.system:
+            return
+        parent, children = cell.parent, cell.live_children()
+        self.undo_birth(cell)
+        self.failures.quarantined.pop(cell.number, None)
+        self.sources.forget(cell)
+        if self.dead_letter_handler is cell:
+            self.dead_letter_handler = None
+        for child in children:
+            child.parent = self.system if not request.isRecursive else None
+            if request.isRecursive:
+                self.post(child, ActorExitRequest(), self.system)
+            else:
+                self._adopt(self.system, child)
+        held, cell.held = cell.held, None
+        for _, message, sender in held or ():
+            self.bury(cell, message, sender)
+        callers, cell.callers = cell.callers, None
+        for caller in callers or ():
+            self.post(caller, ActorGone(f"{cell.path} has exited"), cell)
+        if parent is not None and parent is not self.system:
+            self.post(parent, ChildActorExited(cell), self.system)
+
+    def _new_cell(self, kind: type, parent: Cell, requirements: Any, source_hash: str | None) -> Cell:
+        cell = Cell(self, next(self._numbers), kind, parent)
+        cell.requirements = requirements
+        cell.source_hash = source_hash
+        self._adopt(parent, cell)
+        return cell
+
+    def _let_begin(self, cell: Cell, global_name: str | None) -> None:
+        if global_name is not None:
+            cell.global_name = global_name
+            self.global_names[global_name] = cell
+        if isinstance(cell.instance, Supervised):
+            self.post(cell, BEGIN, self.system)
+
+    @staticmethod
+    def _adopt(parent: Cell, cell: Cell) -> None:
+        if parent.children is None:
+            parent.children = {}
+        parent.children[cell.number] = cell
+
+    def _detach(self, cell: Cell) -> None:
+        cell.gate = self.gone
+        cell.instance = cell.requirements = cell.children = None
+        parent = cell.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(cell.number, None)
+            if not parent.children:
+                parent.children = None
+        cell.parent = None
+
+    def _special_cell(self, name: str, gate: Any) -> Cell:
+        cell = Cell(self, 0, type(name, (), {}), None)
+        cell.gate = gate
+        return cell
+
+    # Looking inside.
+
+    def info(self, address: ActorAddress) -> ActorInfo | None:
+        """What there is to see of an actor; None when it has exited."""
+        return describe(self, self.local(address))
+
+    def children(
+        self, address: ActorAddress | None = None, offset: int = 0, limit: int | None = None
+    ) -> list[Cell]:
+        """Children of an actor, oldest first, a page of them if so asked; of the root without an address."""
+        parent = self.system if address is None else self.local(address)
+        if not parent.children:
+            return []
+        stop = None if limit is None else offset + limit
+        return list(itertools.islice(parent.children.values(), offset, stop))
+
+    def roots(self) -> list[Cell]:
+        """The actors at the top of the tree."""
+        return self.children()
+
+    def find(self, path: str) -> Cell | None:
+        """The living actor of a path as `ActorInfo.path` shows it."""
+        return find(self.system, path)
+
+    def release(self, address: ActorAddress) -> None:
+        """Let a quarantined actor work again: a fresh instance, a clean record of failures."""
+        self.failures.release(self.local(address))
+
+    @property
+    def quarantined(self) -> list[Cell]:
+        """The actors that are out of use."""
+        return list(self.failures.quarantined.values())
+
+    @property
+    def waiting(self) -> int:
+        """Messages on their way."""
+        return len(self.queue)
+
+    @property
+    def on_failure(self) -> Callable[[Failure], None]:
+        """Called for each handler that raised; writes to the log by itself."""
+        return self.failures.on_failure
+
+    @on_failure.setter
+    def on_failure(self, hook: Callable[[Failure], None]) -> None:
+        self.failures.on_failure = hook
+
+    @property
+    def on_quarantine(self) -> Callable[[Failure], None]:
+        """Called besides `on_failure` when the failing actor was quarantined; writes to the log by itself."""
+        return self.failures.on_quarantine
+
+    @on_quarantine.setter
+    def on_quarantine(self, hook: Callable[[Failure], None]) -> None:
+        self.failures.on_quarantine = hook
+
+    def _thespian_status(self, cell: Cell) -> Thespian_ActorStatus:
+        status = Thespian_ActorStatus(cell, cell.kind.__name__, self.system, cell.parent, cell.source_hash)
+        for child in cell.live_children():
+            status.addChild(child)
+        status.addKeyVal("handled", cell.handled)
+        status.addKeyVal("waiting", cell.depth)
+        return status
+
+    # What Thespian's ActorSystem calls, from any thread.
+
+    def newPrimaryActor(
+        self,
+        kind: type | str,
+        requirements: Any = None,
+        global_name: str | None = None,
+        source_hash: str | None = None,
+    ) -> Cell:
+        """`ActorSystem.createActor`."""
+        return self.outside.call(self._create_primary, kind, requirements, global_name, source_hash)
+
+    def ask(self, address: ActorAddress, message: Any, timeout: timedelta | float | None = None) -> Any:
+        """`ActorSystem.ask`.
+
+        The first answer that comes, or None. Raises in the loop's own thread: use `ask_async`.
+        """
+        return self.outside.main.ask(address, message, timeout)
+
+    def listen(self, timeout: timedelta | float | None = None) -> Any:
+        """`ActorSystem.listen`: the next message to the outside, or None. Raises in the loop's own thread."""
+        return self.outside.main.listen(timeout)
+
+    def external_clone(self) -> PrivateContext:
+        """`ActorSystem.private`: an end of its own for one thread outside."""
+        return self.outside.clone()
+
+    def updateCapability(self, name: str, value: Any = None) -> None:
+        """`ActorSystem.updateCapability`: set, or with None remove. Actors that run are not asked again."""
+        if value is None:
+            self.capabilities.pop(name, None)
+        else:
+            self.capabilities[name] = value
+
+    def loadActorSource(self, source: str | BinaryIO) -> str:
+        """`ActorSystem.loadActorSource`: the hash of the source. Raises unless `allow_sources` was set."""
+        return self.outside.call(self.sources.load, source)
+
+    def unloadActorSource(self, source_hash: str) -> None:
+        """`ActorSystem.unloadActorSource`."""
+        self.outside.call(self.sources.unload, source_hash)
+
+    def handle_dead_letters(self, address: ActorAddress, enable: bool) -> None:
+        """Send dead letters to this actor, in place of the one before; or no longer, if it is the one."""
+        cell = self.local(address)
+        if enable:
+            self.dead_letter_handler = cell
+        elif self.dead_letter_handler is cell:
+            self.dead_letter_handler = None
+
+    def _handleDeadLetters(self, address: ActorAddress, enable: bool) -> None:
+        self.outside.call(self.handle_dead_letters, address, enable)
+
+    def shutdown(self) -> None:
+        """Ask all actors to exit, wait until they have, and stop. May be called again."""
+        if not self._is_closed:
+            self.outside.call(self._exit_all)
+            self.outside.stop()
+
+    def shutdown_soon(self) -> None:
+        """Shut down once the handler that runs has returned."""
+        self.outside.loop.call_soon(self.shutdown)
+
+    def _exit_all(self) -> None:
+        for cell in self.roots():
+            self.post(cell, ActorExitRequest(), self.system)
+        while self.queue and not self._is_running:
+            self.run()
+        self.sources.close()
+        self.timers.close()
+        self._is_closed = True
+
+
+def _time_out(future: asyncio.Future[Any], target: Cell, timeout: float) -> None:
+    if not future.done():
+        future.set_exception(AskTimeout(f"{target.path} did not answer within {timeout} s"))
