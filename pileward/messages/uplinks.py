@@ -27,6 +27,7 @@ class Login(Uplink, frozen=True, gc=False):
     device_kind: str
     """"dc", "ac" or "unknown"."""
     gun_count: int
+    """0 when the pile states an impossible number."""
     protocol_version: str
     software_version: str
     network: str
@@ -58,7 +59,7 @@ class Telemetry(Uplink, frozen=True, gc=False):
     """State and measurements of one gun. union: StatusNotification, MeterValues (YKC 0x13).
 
     Values that the pile has no sensor for are None. `problems` names what was implausible and therefore
-    left out (set to None) by the dialect.
+    left out (set to None) by the dialect, with the value as sent ("soc_pct=250"); so in all uplinks that have it.
     """
 
     gun_no: int
@@ -91,7 +92,7 @@ class BmsHandshake(Uplink, frozen=True, gc=False):
     gbt_version: str
     battery_type: int
     capacity_e1_ah: int
-    rated_voltage_mv: int
+    rated_voltage_mv: int | None
     maker: str
     pack_no: str
     made_on: str
@@ -100,6 +101,7 @@ class BmsHandshake(Uplink, frozen=True, gc=False):
     is_owned: bool
     vin: str
     software: str
+    problems: tuple[str, ...] = ()
 
 
 class BmsConfig(Uplink, frozen=True, gc=False):
@@ -107,17 +109,18 @@ class BmsConfig(Uplink, frozen=True, gc=False):
 
     gun_no: int
     wire_number: str
-    max_cell_mv: int
-    max_current_ma: int
+    max_cell_mv: int | None
+    max_current_ma: int | None
     energy_e1_kwh: int
-    max_voltage_mv: int
-    max_temp_c: int
-    soc_e1_pct: int
-    pack_voltage_mv: int
-    charger_max_mv: int
-    charger_min_mv: int
-    charger_max_ma: int
-    charger_min_ma: int
+    max_voltage_mv: int | None
+    max_temp_c: int | None
+    soc_e1_pct: int | None
+    pack_voltage_mv: int | None
+    charger_max_mv: int | None
+    charger_min_mv: int | None
+    charger_max_ma: int | None
+    charger_min_ma: int | None
+    problems: tuple[str, ...] = ()
 
 
 class BmsDemand(Uplink, frozen=True, gc=False):
@@ -125,19 +128,20 @@ class BmsDemand(Uplink, frozen=True, gc=False):
 
     gun_no: int
     wire_number: str
-    demand_mv: int
-    demand_ma: int
+    demand_mv: int | None
+    demand_ma: int | None
     mode: int
     """1 constant voltage, 2 constant current."""
-    measured_mv: int
-    measured_ma: int
-    max_cell_mv: int
+    measured_mv: int | None
+    measured_ma: int | None
+    max_cell_mv: int | None
     max_cell_group: int
-    soc_pct: int
+    soc_pct: int | None
     remaining_s: int
-    charger_mv: int
-    charger_ma: int
+    charger_mv: int | None
+    charger_ma: int | None
     elapsed_s: int
+    problems: tuple[str, ...] = ()
 
 
 class BmsInfo(Uplink, frozen=True, gc=False):
@@ -146,12 +150,14 @@ class BmsInfo(Uplink, frozen=True, gc=False):
     gun_no: int
     wire_number: str
     max_cell_no: int
-    max_temp_c: int
+    max_temp_c: int | None
     max_temp_point: int
-    min_temp_c: int
+    min_temp_c: int | None
     min_temp_point: int
     flags: tuple[str, ...]
-    charging_allowed: bool
+    charging_allowed: bool | None
+    """None in a frame that says nothing at all."""
+    problems: tuple[str, ...] = ()
 
 
 class BmsChargeEnd(Uplink, frozen=True, gc=False):
@@ -159,14 +165,15 @@ class BmsChargeEnd(Uplink, frozen=True, gc=False):
 
     gun_no: int
     wire_number: str
-    soc_pct: int
-    min_cell_mv: int
-    max_cell_mv: int
-    min_temp_c: int
-    max_temp_c: int
+    soc_pct: int | None
+    min_cell_mv: int | None
+    max_cell_mv: int | None
+    min_temp_c: int | None
+    max_temp_c: int | None
     elapsed_s: int
     energy_e1_kwh: int
     charger_no: int
+    problems: tuple[str, ...] = ()
 
 
 class BmsError(Uplink, frozen=True, gc=False):
@@ -249,6 +256,7 @@ class TransactionRecord(Uplink, frozen=True, gc=False):
     """The record of one charge, repeated until confirmed. union: TransactionEnded (YKC 0x3B, 0x3D)."""
 
     gun_no: int
+    """0 when the pile states an impossible number: a record is never dropped for it."""
     wire_number: str
     started_at: datetime | None
     ended_at: datetime | None
@@ -267,6 +275,7 @@ class TransactionRecord(Uplink, frozen=True, gc=False):
     """The body as received: what is stored and compared for repeats."""
     meter_no: str = ""
     signed_meter: bytes = b""
+    problems: tuple[str, ...] = ()
 
 
 class BalanceAnswer(Uplink, frozen=True, gc=False):
@@ -313,6 +322,7 @@ class ClockAnswer(Uplink, frozen=True, gc=False):
     """The pile's clock after setting it. union: SetClock response (YKC 0x55)."""
 
     device_time: datetime | None
+    """None when the pile states no time, or one before its protocol existed."""
 
 
 class TariffAnswer(Uplink, frozen=True, gc=False):
