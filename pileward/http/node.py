@@ -1,0 +1,83 @@
+"""What HTTP asks of the process it runs in: a port with the few things that handlers use.
+
+The real one is built where everything is wired. Nothing here may be called outside the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from aiohttp import web
+
+from pileward.actors.frame_tail import FrameTail
+from pileward.messages.events import AlarmChanged, PileChanged
+from pileward.messages.live import StationView
+from pileward.metrics import Metrics
+from pileward.models.database import Database
+from pileward.ports import Bus
+
+if TYPE_CHECKING:
+    from pileward.actors.engine import Engine
+
+
+class Fleet(Protocol):
+    """The read-only directory of pile actors."""
+
+    def address_of(self, pile_code: str) -> Any | None:
+        """The actor of a registered pile; None for any other code."""
+        ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def __len__(self) -> int: ...
+
+
+class Node(Protocol):
+    """One running process as HTTP sees it."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def fleet(self) -> Fleet: ...
+
+    @property
+    def bus(self) -> Bus: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def tail(self) -> FrameTail: ...
+
+    @property
+    def started_at(self) -> datetime:
+        """When the process began, UTC, on the engine's clock."""
+        ...
+
+    async def fleet_changed(self, kind: str, key: str) -> None:
+        """Tell the actors concerned that staff changed a row; returns when a new pile has its actor.
+
+        `kind` is "pile" (key: pile code), "station" or "tariff" (key: id as text).
+        """
+        ...
+
+    def snapshot(self) -> Sequence[StationView]:
+        """Everything that is shown to the public, as it is at this moment; does not wait."""
+        ...
+
+    def recent_events(self) -> Sequence[PileChanged | AlarmChanged]:
+        """The last few dozen events, oldest first."""
+        ...
+
+    async def readiness(self) -> Mapping[str, str]:
+        """Each part that must work before traffic may come: "" when it does, else what is wrong."""
+        ...
+
+
+NODE: Final = web.AppKey("node", Node)
