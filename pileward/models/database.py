@@ -54,7 +54,7 @@ class Database:
     @property
     def connection(self) -> BaseDBAsyncClient:
         """The connection (SQLite) or pool (PostgreSQL); within a transaction of this task, that one."""
-        return self._context.db("default")
+        return self._context.db()
 
     @property
     def dialect(self) -> str:
@@ -63,7 +63,7 @@ class Database:
 
     def transaction(self) -> TransactionContext:
         """A unit of work: `async with database.transaction() as connection`; models find it by themselves."""
-        return in_transaction("default")
+        return in_transaction(self.connection.connection_name)
 
     async def durability_gaps(self) -> list[str]:
         """Name the settings under which a commit may be lost in a power cut; empty when all is well."""
@@ -110,12 +110,12 @@ async def connect(url: str, *, shared: bool = False, **credentials: Any) -> Data
     `credentials` are Tortoise's settings for the engine, stronger than those of the URL.
     """
     config = tortoise_config(url)
-    config["connections"]["default"]["credentials"].update(credentials)
+    config["connections"][alias(url)]["credentials"].update(credentials)
     context = TortoiseContext()
     try:
         with context:
             await context.init(config=config, _enable_global_fallback=shared)
-            await context.db("default").execute_query("SELECT 1")
+            await context.db().execute_query("SELECT 1")
     except ConfigurationError as error:
         await context.close_connections()
         raise DatabaseError(f"数据库配置有误 / database settings: {masked(url)}: {error}") from error
@@ -144,13 +144,18 @@ def tortoise_config(url: str) -> dict[str, Any]:
     else:
         connection["engine"] = "pileward.models.asyncpg_backend"
         connection["credentials"] = {**POSTGRES_DEFAULTS, **connection["credentials"]}
-    app = {"models": list(MODEL_MODULES), "default_connection": "default", "migrations": MIGRATIONS}
-    return {"connections": {"default": connection}, "apps": {APP: app}, "use_tz": True, "timezone": "UTC"}
+    app = {"models": list(MODEL_MODULES), "default_connection": alias(url), "migrations": MIGRATIONS}
+    return {"connections": {alias(url): connection}, "apps": {APP: app}, "use_tz": True, "timezone": "UTC"}
 
 
 def is_sqlite(url: str) -> bool:
     """Tell whether a URL names an SQLite file."""
     return url.startswith("sqlite:")
+
+
+def alias(url: str) -> str:
+    """The name of the connection, one for each dialect: Tortoise keeps statements by this name for ever."""
+    return "sqlite" if is_sqlite(url) else "postgres"
 
 
 def sqlite_path(url: str) -> Path:

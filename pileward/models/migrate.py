@@ -103,12 +103,16 @@ async def _applied(connection: BaseDBAsyncClient) -> list[str]:
 async def _apply(connection: BaseDBAsyncClient) -> list[str]:
     names = await _pending(connection)
     if names:
-        await MigrationExecutor(connection, _apps()).migrate(direction="forward")
+        executor = MigrationExecutor(connection, _apps(connection.connection_name))
+        # First, because the executor asks for the applied migrations and takes the failure for "none"; on
+        # PostgreSQL that failure would end our transaction.
+        await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
+        await executor.migrate(direction="forward")
     return names
 
 
-def _apps() -> dict[str, dict[str, Any]]:
-    return {APP: {"models": [], "default_connection": "default", "migrations": MIGRATIONS}}
+def _apps(connection_name: str = "") -> dict[str, dict[str, Any]]:
+    return {APP: {"models": [], "default_connection": connection_name, "migrations": MIGRATIONS}}
 
 
 @contextlib.asynccontextmanager
