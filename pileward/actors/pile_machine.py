@@ -406,7 +406,7 @@ UPLINKS: Final = tuple(
 )
 """Every uplink a machine may see; a Login arrives as LoginAsked."""
 
-EVENTS: Final = (
+EVENTS: Final[tuple[type, ...]] = (
     *UPLINKS,
     *(LoginAsked, Resumed, LinkLost, SilenceChecked, AdmissionDue, TariffDue, ClockDue, ReadDue, AbsenceDue),
     *(ReplyDue, RecordDue, ConfigChanged, CommandAsked, RecordKept),

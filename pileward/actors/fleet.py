@@ -1,0 +1,200 @@
+"""The supervisor of all pile actors: makes one for each registered pile, keeps the directory, handles ends.
+
+Restarting a failed pile actor is the engine's work (its address, mailbox and connection stay). The fleet
+tells people about it, takes a quarantined pile off the line with an alarm, and releases it when staff say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from thespian.actors import ActorExitRequest, ChildActorExited
+
+from pileward.actors.connection_messages import PileUnlinked
+from pileward.actors.engine_failures import Failure
+from pileward.actors.pile import PileActor, PileStart
+from pileward.actors.pile_commands import moment
+from pileward.actors.pile_view import pile_event
+from pileward.actors.store_messages import PileLoaded, Save
+from pileward.actors.supervised import Supervised
+from pileward.actors.surroundings import Surroundings
+from pileward.logs import logger
+from pileward.messages.events import AlarmChanged, PileChanged
+from pileward.ports import ALARM_TOPIC, PILE_TOPIC
+from pileward.services.alarms import CloseAlarm, OpenAlarm
+from pileward.services.pile_configs import PileConfig
+from pileward.values import Severity
+
+log = logger(__name__)
+
+QUARANTINE: Final = "quarantined"
+OpenAlarms = frozenset[tuple[str, int | None]]
+
+
+class FleetStart(msgspec.Struct, frozen=True):
+    """Start argument of the fleet: all piles as loaded from the database, with the alarms open on them."""
+
+    around: Any
+    piles: tuple[tuple[PileConfig, OpenAlarms], ...]
+
+
+class TakePiles(msgspec.Struct, frozen=True):
+    """Piles as the database has them now: new ones get an actor, changed ones are told, absent ones end.
+
+    A pile without a config is no longer registered. Answered with Taken.
+    """
+
+    piles: tuple[PileLoaded, ...]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Every pile of the request has its actor, or none any more."""
+
+
+class PileTrouble(msgspec.Struct, frozen=True):
+    """From the engine: a pile actor failed."""
+
+    failure: Failure
+
+
+class Revive(msgspec.Struct, frozen=True):
+    """Let a quarantined pile work again; answered with Revived."""
+
+    pile_code: str
+
+
+class Revived(msgspec.Struct, frozen=True):
+    """Whether there was anything to revive."""
+
+    was_quarantined: bool
+
+
+class Directory:
+    """Read-only view of the pile actors for the edges."""
+
+    __slots__ = ("_piles",)
+
+    def __init__(self, piles: dict[str, Any]) -> None:
+        self._piles = piles
+
+    def address_of(self, pile_code: str) -> Any | None:
+        """The actor of a registered pile; None for any other code."""
+        return self._piles.get(pile_code)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._piles))
+
+    def __len__(self) -> int:
+        return len(self._piles)
+
+
+class FleetActor(Supervised):
+    """Parent of all pile actors."""
+
+    mailbox_limit = 100_000
+
+    def __init__(self, requirements: FleetStart) -> None:
+        self.around: Surroundings = requirements.around
+        self.piles = requirements.piles
+
+    def started(self, restarted: bool) -> None:
+        """Make an actor for every registered pile, connected or not; after a failure they are all there."""
+        for config, alarms in self.piles:
+            if config.pile_code not in self.around.piles:
+                self._enlist(config, alarms)
+
+    def receiveMessage(self, message: Any, sender: Any) -> None:
+        """Handle one message."""
+        if isinstance(message, TakePiles):
+            for loaded in message.piles:
+                self._take(loaded)
+            self.send(sender, Taken())
+        elif isinstance(message, PileTrouble):
+            self._trouble(message.failure)
+        elif isinstance(message, Revive):
+            self._revive(message.pile_code, sender)
+        elif isinstance(message, ChildActorExited):
+            self._forget(message.childAddress)
+
+    def _enlist(self, config: PileConfig, alarms: OpenAlarms) -> None:
+        start = PileStart(config, self.around, alarms)
+        self.around.piles[config.pile_code] = self.createActor(PileActor, start)
+        self.around.metrics.alarms_open += len(alarms)
+
+    def _take(self, loaded: PileLoaded) -> None:
+        address = self.around.piles.get(loaded.pile_code)
+        if loaded.config is None:
+            if address is not None:
+                self.send(address, ActorExitRequest())
+        elif address is None:
+            self._enlist(loaded.config, loaded.open_alarms)
+        else:
+            self.send(address, loaded)
+
+    def _forget(self, address: Any) -> None:
+        """A pile was retired: its actor is gone, and with it everything that is shown of it."""
+        around = self.around
+        for code in [code for code, known in around.piles.items() if known is address]:
+            del around.piles[code]
+            around.quarantined.pop(code, None)
+            gone = around.seen.pop(code, None)
+            if gone is not None:
+                around.metrics.moved(around.metrics.piles, gone.status, None)
+                for gun in gone.guns:
+                    around.metrics.moved(around.metrics.guns, gun.state, None)
+            log.info("pile_retired", pile=code)
+
+    def _trouble(self, failure: Failure) -> None:
+        instance = failure.address.instance
+        if not isinstance(instance, PileActor):
+            return
+        code = instance.pile.code
+        now = self.clock.epoch_ms()
+        pile = self.around.seen.get(code, instance.pile)
+        reason = QUARANTINE if failure.is_quarantined else "actor_failed"
+        event = pile_event(pile, reason, now)
+        if not failure.is_quarantined:
+            self._publish(event)
+            return
+        self.around.quarantined[code] = failure.error
+        self._publish(msgspec.structs.replace(event, state=QUARANTINE))
+        zh = f"桩程序连续出错，已隔离：{failure.error}"
+        en = f"the pile's actor failed repeatedly and is quarantined: {failure.error}"
+        opened = OpenAlarm(code, None, QUARANTINE, Severity.FAULT, zh, en, moment(now))
+        self.send(self.around.store, Save(0, opened))
+        self._publish_alarm(code, True, f"{zh} / {en}", now)
+        if pile.link is not None:
+            self.send(pile.link, PileUnlinked(code, QUARANTINE))
+
+    def _revive(self, code: str, sender: Any) -> None:
+        address = self.around.piles.get(code)
+        if address is None or self.around.quarantined.pop(code, None) is None:
+            self.send(sender, Revived(False))
+            return
+        now = self.clock.epoch_ms()
+        self.engine.release(address)
+        self.send(self.around.store, Save(0, CloseAlarm(code, None, QUARANTINE, moment(now))))
+        self._publish_alarm(code, False, "", now)
+        self.send(sender, Revived(True))
+
+    def _publish(self, event: PileChanged) -> None:
+        self.around.recent.append(event)
+        if self.around.bus.has_subscribers(PILE_TOPIC):
+            self.around.bus.publish(PILE_TOPIC, msgspec.json.encode(event))
+
+    def _publish_alarm(self, code: str, is_open: bool, text: str, now: int) -> None:
+        event = AlarmChanged(code, None, QUARANTINE, Severity.FAULT.value, is_open, text, moment(now))
+        self.around.recent.append(event)
+        self.around.metrics.alarms_open += 1 if is_open else -1
+        if self.around.bus.has_subscribers(ALARM_TOPIC):
+            self.around.bus.publish(ALARM_TOPIC, msgspec.json.encode(event))
+
+    def inspect(self) -> dict[str, Any]:
+        """Numbers for people; the piles are the children."""
+        return {
+            "state": "supervising",
+            "piles": len(self.around.piles),
+            "quarantined": dict(list(self.around.quarantined.items())[:100]),
+        }

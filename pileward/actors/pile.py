@@ -1,0 +1,480 @@
+"""The actor of one pile: a thin shell that feeds `pile_machine.step` and performs its effects.
+
+It owns the link to the current connection, the named timers, the effects that wait for the store, and which
+alarms are open. It decides nothing about the pile itself. When a handler fails the engine puts a new instance
+in its place, which loads the pile from the database and goes on with the connection that still speaks for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from thespian.actors import ActorExitRequest
+
+from pileward.actors import effects as fx
+from pileward.actors.connection_messages import PileUnlinked, Watch
+from pileward.actors.pile_commands import moment
+from pileward.actors.pile_machine import BY_PAIR, UPLINKS, step
+from pileward.actors.pile_state import (
+    AbsenceDue,
+    AdmissionDue,
+    ClockDue,
+    CommandAsked,
+    ConfigChanged,
+    LinkLost,
+    LoginAsked,
+    Pile,
+    PileStatus,
+    ReadDue,
+    RecordDue,
+    RecordKept,
+    ReplyDue,
+    Resumed,
+    SilenceChecked,
+    TariffDue,
+    new_pile,
+)
+from pileward.actors.pile_view import describe, gun_event, pile_event
+from pileward.actors.store_messages import LoadPile, PileLoaded, Refused, Save, Stored, TakeSample
+from pileward.actors.supervised import Supervised, TimerFired
+from pileward.actors.surroundings import Surroundings
+from pileward.actors.transitions import Transitions
+from pileward.logs import logger
+from pileward.messages import downlinks as down
+from pileward.messages.commands import (
+    Command,
+    DescribePile,
+    Outcome,
+    PileDescription,
+    WatchFrames,
+)
+from pileward.messages.events import AlarmChanged
+from pileward.messages.uplinks import Uplink
+from pileward.ports import ALARM_TOPIC, GUN_TOPIC, PILE_TOPIC
+from pileward.services.alarms import CloseAlarm, OpenAlarm
+from pileward.services.pile_configs import PileConfig
+from pileward.values import ResultStatus, Severity
+
+PENDING_WRITES_MAX: Final = 16
+"""Writes of one pile that may wait for the store; a record beyond is left unconfirmed and comes again."""
+
+COMMANDS_WAITING_MAX: Final = 64
+"""Edges that may wait for one pile at a time."""
+
+log = logger(__name__)
+
+_UPLINKS: Final = frozenset(UPLINKS)
+_URGENT: Final = frozenset(
+    (
+        down.HeartbeatAnswer,
+        down.LoginAnswer,
+        down.TariffCheckAnswer,
+        down.TariffDelivery,
+        down.SetClock,
+        fx.Arm,
+        fx.Disarm,
+        fx.Note,
+        fx.Sample,
+        fx.Count,
+    )
+)
+"""Never held back by a write: answers that keep the pile alive, timers, and what nobody outside is told."""
+
+
+class PileStart(msgspec.Struct, frozen=True):
+    """Start argument of a pile actor."""
+
+    config: PileConfig
+    around: Any
+    open_alarms: frozenset[tuple[str, int | None]] = frozenset()
+
+
+class Held(NamedTuple):
+    """A write on its way to the store, and the effects behind it."""
+
+    ticket: int
+    about: Any
+    effects: list[tuple[Any, Any]]
+    """Effect and the link it was meant for."""
+
+
+class PileActor(Supervised):
+    """One pile; performs what its table says."""
+
+    mailbox_limit = 4_096
+
+    def __init__(self, requirements: PileStart) -> None:
+        config = requirements.config
+        self.around: Surroundings = requirements.around
+        self.pile: Pile = new_pile(config)
+        self.open_alarms: set[tuple[str, int | None]] = set(requirements.open_alarms)
+        self.transitions = Transitions()
+        self.heard_at = 0.0
+        self.guns_heard_at: list[float] = [0.0] * config.gun_count
+        self.held: deque[Held] | None = None
+        self.asked: dict[int, Any] | None = None
+        self.last_number = 0
+        self.is_restarted = False
+
+    def started(self, restarted: bool) -> None:
+        """A fresh actor shows its pile; a restarted one first loads it as it is now."""
+        if restarted:
+            self.is_restarted = True
+            self._forget_counted()
+            self.only(PileLoaded)
+            self.send(self.around.store, LoadPile(self.pile.code))
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        metrics = self.around.metrics
+        metrics.moved(metrics.piles, None, self.pile.status)
+        for gun in self.pile.guns:
+            metrics.moved(metrics.guns, None, gun.state)
+        self.around.seen[self.pile.code] = self.pile
+        self.arm("absence", float(self.pile.config.settings.offline_after_s) * 4)
+        self._arm_next_tariff()
+
+    def _forget_counted(self) -> None:
+        """Take the failed instance out of the gauges; its last published state says what was counted."""
+        before = self.around.seen.get(self.pile.code)
+        metrics = self.around.metrics
+        if before is not None:
+            metrics.moved(metrics.piles, before.status, None)
+            for gun in before.guns:
+                metrics.moved(metrics.guns, gun.state, None)
+
+    # --- what comes in ----------------------------------------------------------------------------------
+
+    def receiveMessage(self, message: Any, sender: Any) -> None:
+        """Handle one message."""
+        kind = type(message)
+        if kind in _UPLINKS:
+            self._hear(message, sender)
+        elif kind is TimerFired:
+            self._timer(message.name)
+        elif kind is LoginAsked:
+            self.heard_at = now = self.clock.monotonic()
+            self.guns_heard_at = [now] * self.pile.config.gun_count
+            self._step(message)
+        elif kind is LinkLost:
+            self._step(message)
+        elif kind is Stored:
+            self._stored(message)
+        elif kind is Refused:
+            self._refused(message)
+        elif kind is PileLoaded:
+            self._loaded(message)
+        elif kind is DescribePile:
+            self.send(sender, PileDescription(self._describe()))
+        elif kind is WatchFrames:
+            self._watch(message, sender)
+        elif isinstance(message, Command):
+            self._command(message, sender)
+        elif kind is ActorExitRequest:
+            if self.pile.link is not None:
+                self.send(self.pile.link, PileUnlinked(self.pile.code, "retired"))
+        else:
+            self.around.metrics.misplaced[f"to_pile:{kind.__name__}"] += 1
+
+    def _hear(self, uplink: Uplink, link: Any) -> None:
+        if link is not self.pile.link:
+            if not (self.is_restarted and self.pile.status is PileStatus.UNKNOWN):
+                self.around.metrics.misplaced["stale_link"] += 1
+                return
+            # admitted on this connection before the restart: the connection lets nothing else through
+            self.guns_heard_at = [self.clock.monotonic()] * self.pile.config.gun_count
+            self._step(Resumed(link))
+        self.heard_at = now = self.clock.monotonic()
+        gun_no = getattr(uplink, "gun_no", 0)
+        if 0 < gun_no <= len(self.guns_heard_at):
+            self.guns_heard_at[gun_no - 1] = now
+        self._step(uplink)
+
+    def _timer(self, name: str) -> None:
+        kind, _, number = name.partition(":")
+        if kind == "silence":
+            now = self.clock.monotonic()
+            ages = tuple(now - heard for heard in self.guns_heard_at)
+            self._step(SilenceChecked(now - self.heard_at, ages))
+        elif kind == "reply":
+            self._step(ReplyDue(number))
+        elif kind == "record":
+            self._step(RecordDue(int(number)))
+        elif kind == "next_tariff":
+            self.send(self.around.store, LoadPile(self.pile.code))
+        else:
+            self._step(_TIMERS[kind]())
+
+    def _command(self, command: Command, sender: Any) -> None:
+        asked = self.asked
+        if asked is None:
+            asked = self.asked = {}
+        if len(asked) >= COMMANDS_WAITING_MAX:
+            self.send(sender, Outcome(ResultStatus.REJECTED, "too_many_commands"))
+            return
+        self.last_number += 1
+        asked[self.last_number] = sender
+        self._step(CommandAsked(self.last_number, command))
+
+    def _watch(self, message: WatchFrames, sender: Any) -> None:
+        if self.pile.link is None:
+            self.send(sender, Outcome(ResultStatus.OFFLINE, "pile_offline"))
+            return
+        self.send(self.pile.link, Watch(self.pile.code, message.for_s))
+        self.send(sender, Outcome(ResultStatus.ACCEPTED))
+
+    def _loaded(self, message: PileLoaded) -> None:
+        if message.config is None:
+            # retired meanwhile; the fleet ends this actor
+            self.only()
+            return
+        if not self.is_restarted or self.pile.status is not PileStatus.UNKNOWN:
+            self._step(ConfigChanged(message.config))
+            self._arm_next_tariff()
+            return
+        self.pile = new_pile(message.config)
+        self.guns_heard_at = [0.0] * message.config.gun_count
+        self.open_alarms = set(message.open_alarms)
+        self.only()
+        self._begin()
+        self._show_pile("restarted")
+
+    # --- the step and its effects -----------------------------------------------------------------------
+
+    def _step(self, event: Any) -> None:
+        before = self.pile
+        now = self.clock.epoch_ms()
+        after, effects = step(before, event, now)
+        if after is not before:
+            self.pile = after
+            self.around.seen[after.config.pile_code] = after
+            if after.guns is not before.guns or after.status is not before.status:
+                self._note_changes(before, after, type(event), now)
+        elif not effects and (before.status, type(event)) not in BY_PAIR:
+            self.around.metrics.misplaced[f"{type(event).__name__} in {before.status.name}"] += 1
+        if self.held:
+            self._hold(effects)
+        else:
+            for index, effect in enumerate(effects):
+                _PERFORM[type(effect)](self, effect)
+                if self.held:
+                    self._hold(effects[index + 1 :])
+                    break
+
+    def _hold(self, effects: fx.Effects) -> None:
+        """Put effects behind the write they wait for; what must not wait acts at once."""
+        held = self.held
+        assert held
+        for effect in effects:
+            if type(effect) in _URGENT:
+                _PERFORM[type(effect)](self, effect)
+            elif type(effect) is fx.Persist:
+                if not self._persist(effect):
+                    return  # dropped with all that follows it in this step: the pile repeats
+            else:
+                held[-1].effects.append((effect, self.pile.link))
+
+    def _persist(self, effect: fx.Persist) -> bool:
+        held = self.held
+        if held is None:
+            held = self.held = deque()
+        if len(held) >= PENDING_WRITES_MAX:
+            self._drop_record("too_many_pending")
+            return False
+        self.last_number += 1
+        held.append(Held(self.last_number, effect.about, []))
+        self.send(self.around.store, Save(self.last_number, effect.write))
+        return True
+
+    def _stored(self, message: Stored) -> None:
+        held = self.held
+        if not held or held[0].ticket != message.ticket:
+            return  # of an instance before this one
+        done = held.popleft()
+        for effect, link in done.effects:
+            if isinstance(effect, down.Downlink) and link is not self.pile.link:
+                continue  # a late answer on another connection would only confuse the pile
+            _PERFORM[type(effect)](self, effect)
+        if done.about is not None:
+            self._step(RecordKept(done.about, message.result))
+
+    def _refused(self, message: Refused) -> None:
+        held = self.held
+        if not held or held[0].ticket != message.ticket:
+            return
+        held.popleft()
+        if not message.is_pressure:
+            raise RuntimeError(f"the store refused a write: {message.reason}")
+        self._drop_record("store_busy")
+
+    def _drop_record(self, reason: str) -> None:
+        """Nothing is lost yet: the record is not confirmed, so the pile keeps and repeats it."""
+        self.around.metrics.records_dropped += 1
+        log.warning("record_left_unconfirmed", pile=self.pile.code, reason=reason)
+        zh, en = "系统繁忙，交易记录暂未确认", "a record is left unconfirmed under pressure"
+        self._raise(fx.Raise("record_unconfirmed", Severity.FAULT, zh, en))
+
+    def _note_changes(self, before: Pile, after: Pile, event: type, now: int) -> None:
+        metrics = self.around.metrics
+        if after.status is not before.status:
+            metrics.moved(metrics.piles, before.status, after.status)
+            self.transitions.add(now, 0, event, before.status, after.status)
+        if after.guns is not before.guns:
+            for old, new in zip(before.guns, after.guns, strict=False):
+                if new.state is not old.state:
+                    metrics.moved(metrics.guns, old.state, new.state)
+                    self.transitions.add(now, new.gun_no, event, old.state, new.state)
+            for gone in before.guns[len(after.guns) :]:
+                metrics.moved(metrics.guns, gone.state, None)
+            for added in after.guns[len(before.guns) :]:
+                metrics.moved(metrics.guns, None, added.state)
+            if len(after.guns) != len(self.guns_heard_at):
+                self.guns_heard_at = [self.heard_at] * len(after.guns)
+
+    # --- performing -------------------------------------------------------------------------------------
+
+    def _transmit(self, downlink: down.Downlink) -> None:
+        link = self.pile.link
+        if link is not None:
+            self.send(link, downlink)
+
+    def _note(self, effect: fx.Note) -> None:
+        self.send(self.around.store, Save(0, effect.write))
+
+    def _sample(self, effect: fx.Sample) -> None:
+        self.send(self.around.store, TakeSample(effect.telemetry, self.clock.epoch_ms()))
+
+    def _arm(self, effect: fx.Arm) -> None:
+        self.arm(effect.timer, effect.after_s)
+
+    def _disarm(self, effect: fx.Disarm) -> None:
+        self.disarm(effect.timer)
+
+    def _reply(self, effect: fx.Reply) -> None:
+        waiting = self.asked.pop(effect.command_id, None) if self.asked else None
+        if waiting is not None:
+            self.around.metrics.commands[effect.outcome.status.value] += 1
+            self.send(waiting, effect.outcome)
+
+    def _show_gun(self, effect: fx.ShowGun) -> None:
+        if self.around.bus.has_subscribers(GUN_TOPIC):
+            event = gun_event(self.pile, effect.gun_no, self.clock.epoch_ms())
+            self.around.bus.publish(GUN_TOPIC, msgspec.json.encode(event))
+
+    def _perform_show_pile(self, effect: fx.ShowPile) -> None:
+        self._show_pile(effect.reason)
+
+    def _show_pile(self, reason: str) -> None:
+        event = pile_event(self.pile, reason, self.clock.epoch_ms())
+        self.around.recent.append(event)
+        log.info("pile", pile=self.pile.code, state=event.state, reason=reason)
+        if self.around.bus.has_subscribers(PILE_TOPIC):
+            self.around.bus.publish(PILE_TOPIC, msgspec.json.encode(event))
+
+    def _raise(self, effect: fx.Raise) -> None:
+        key = (effect.kind, effect.gun_no)
+        if key in self.open_alarms:
+            return
+        self.open_alarms.add(key)
+        now = moment(self.clock.epoch_ms())
+        write = OpenAlarm(
+            self.pile.code,
+            effect.gun_no,
+            effect.kind,
+            effect.severity,
+            effect.text_zh,
+            effect.text_en,
+            now,
+        )
+        self.send(self.around.store, Save(0, write))
+        metrics = self.around.metrics
+        metrics.alarms_open += 1
+        metrics.alarms_raised[effect.kind] += 1
+        log.warning("alarm", pile=self.pile.code, gun=effect.gun_no, alarm=effect.kind, text=effect.text_en)
+        text = f"{effect.text_zh} / {effect.text_en}"
+        self._show_alarm(
+            AlarmChanged(self.pile.code, effect.gun_no, effect.kind, effect.severity.value, True, text, now)
+        )
+
+    def _clear(self, effect: fx.Clear) -> None:
+        key = (effect.kind, effect.gun_no)
+        if key not in self.open_alarms:
+            return
+        self.open_alarms.discard(key)
+        now = moment(self.clock.epoch_ms())
+        self.send(self.around.store, Save(0, CloseAlarm(self.pile.code, effect.gun_no, effect.kind, now)))
+        self.around.metrics.alarms_open -= 1
+        self._show_alarm(AlarmChanged(self.pile.code, effect.gun_no, effect.kind, "info", False, "", now))
+
+    def _show_alarm(self, event: AlarmChanged) -> None:
+        self.around.recent.append(event)
+        if self.around.bus.has_subscribers(ALARM_TOPIC):
+            self.around.bus.publish(ALARM_TOPIC, msgspec.json.encode(event))
+
+    def _unlink(self, effect: fx.Unlink) -> None:
+        if effect.link is not None:
+            self.send(effect.link, PileUnlinked(self.pile.code, effect.reason))
+
+    def _count(self, effect: fx.Count) -> None:
+        self.around.metrics.misplaced[effect.name] += 1
+
+    def _perform_persist(self, effect: fx.Persist) -> None:
+        self._persist(effect)
+
+    def _arm_next_tariff(self) -> None:
+        """Reload the pile when the next version of its tariff comes into force."""
+        due = self.pile.config.next_tariff_at
+        if due is None:
+            self.disarm("next_tariff")
+        else:
+            self.arm("next_tariff", max((due - self.clock.utc()).total_seconds(), 1.0))
+
+    # --- looking inside ---------------------------------------------------------------------------------
+
+    def inspect(self) -> dict[str, Any]:
+        """State, last transitions, open alarms and waiting commands, for people."""
+        return self._describe()
+
+    def _describe(self) -> dict[str, Any]:
+        data = describe(self.pile, self.clock.epoch_ms())
+        data["transitions"] = self.transitions.rows()
+        data["alarms"] = [
+            {"kind": kind, "gun_no": gun_no} for kind, gun_no in sorted(self.open_alarms, key=str)
+        ]
+        data["waiting_commands"] = len(self.asked) if self.asked else 0
+        data["pending_writes"] = len(self.held) if self.held else 0
+        data["silent_s"] = round(self.clock.monotonic() - self.heard_at, 1) if self.heard_at else None
+        return data
+
+
+_TIMERS: Final[dict[str, type]] = {
+    "admission": AdmissionDue,
+    "tariff": TariffDue,
+    "clock": ClockDue,
+    "read": ReadDue,
+    "absence": AbsenceDue,
+}
+
+_PERFORM: Final[dict[type, Any]] = {
+    fx.Persist: PileActor._perform_persist,
+    fx.Note: PileActor._note,
+    fx.Sample: PileActor._sample,
+    fx.Arm: PileActor._arm,
+    fx.Disarm: PileActor._disarm,
+    fx.Reply: PileActor._reply,
+    fx.ShowGun: PileActor._show_gun,
+    fx.ShowPile: PileActor._perform_show_pile,
+    fx.Raise: PileActor._raise,
+    fx.Clear: PileActor._clear,
+    fx.Unlink: PileActor._unlink,
+    fx.Count: PileActor._count,
+    **{
+        kind: PileActor._transmit
+        for kind in vars(down).values()
+        if isinstance(kind, type) and issubclass(kind, down.Downlink)
+    },
+}
+"""How each effect is performed; a downlink is sent as it is."""

@@ -1,0 +1,1 @@
+"""Listening sockets and their limits: bytes move here, decisions are made by actors."""
