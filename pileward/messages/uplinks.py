@@ -59,7 +59,8 @@ class Telemetry(Uplink, frozen=True, gc=False):
     """State and measurements of one gun. union: StatusNotification, MeterValues (YKC 0x13).
 
     Values that the pile has no sensor for are None. `problems` names what was implausible and therefore
-    left out (set to None) by the dialect, with the value as sent ("soc_pct=250"); so in all uplinks that have it.
+    left out (set to None) by the dialect, with the value as sent ("soc_pct=250"); so in all uplinks that
+    have it.
     """
 
     gun_no: int
@@ -275,6 +276,7 @@ class TransactionRecord(Uplink, frozen=True, gc=False):
     """The body as received: what is stored and compared for repeats."""
     meter_no: str = ""
     signed_meter: bytes = b""
+    """YKC 1.7: ciphertext (34 bytes), protocol version of the meter (2), method (1), as received."""
     problems: tuple[str, ...] = ()
 
 

@@ -73,7 +73,12 @@ START_TYPES: Final[Words] = (
 )
 CHARGE_MODES: Final[Words] = (Word(1, "恒压", "constant voltage"), Word(2, "恒流", "constant current"))
 GUN_ROLES: Final[Words] = (Word(0, "主枪", "main gun"), Word(1, "辅枪", "auxiliary gun"))
-RATES: Final[Words] = (Word(0, "尖", "sharp"), Word(1, "峰", "peak"), Word(2, "平", "flat"), Word(3, "谷", "valley"))
+RATES: Final[Words] = (
+    Word(0, "尖", "sharp"),
+    Word(1, "峰", "peak"),
+    Word(2, "平", "flat"),
+    Word(3, "谷", "valley"),
+)
 EXECUTIONS: Final[Words] = (Word(1, "立即执行", "at once"), Word(2, "空闲执行", "when idle"))
 OWNERSHIPS: Final[Words] = (Word(0, "租赁", "leased"), Word(1, "车自有", "owned"))
 QR_FORMATS: Final[Words] = (
@@ -186,7 +191,11 @@ def _stop_reasons() -> tuple[StopWord, ...]:
         StopWord(0x5F, "接收电池状态信息报文BSM超时", "no BSM from the vehicle", start_failed, vehicle),
         StopWord(0x60, "BHM阶段电池已有电压", "battery shows voltage during BHM", start_failed, vehicle),
         StopWord(
-            0x61, "BRO阶段电池电压与BCP相差大于5%", "battery voltage differs from BCP by over 5 %", start_failed, vehicle
+            0x61,
+            "BRO阶段电池电压与BCP相差大于5%",
+            "battery voltage differs from BCP by over 5 %",
+            start_failed,
+            vehicle,
         ),
         StopWord(0x62, "预充阶段BRO由AA变为00", "vehicle withdrew its readiness", start_failed, vehicle),
         StopWord(0x63, "接收主机配置报文超时", "no configuration from the host", start_failed, pile),
@@ -311,7 +320,9 @@ BMS_STATES: Final = (
     Flag(4, "overcurrent", "动力蓄电池充电过电流", "charging current: 1 too high, 2 not trustworthy"),
     Flag(6, "overtemperature", "动力蓄电池温度过高", "battery temperature: 1 too high, 2 not trustworthy"),
     Flag(8, "insulation", "动力蓄电池绝缘状态", "insulation: 1 abnormal, 2 not trustworthy"),
-    Flag(10, "connector", "动力蓄电池组输出连接器连接状态", "output connector: 1 abnormal, 2 not trustworthy"),
+    Flag(
+        10, "connector", "动力蓄电池组输出连接器连接状态", "output connector: 1 abnormal, 2 not trustworthy"
+    ),
 )
 CHARGING_ALLOWED_SHIFT: Final = 12
 """Charging permission in state_flags: 0 forbidden, 1 allowed, whatever the Chinese name (充电禁止) says."""
@@ -396,3 +407,15 @@ def flags_set(flags: tuple[Flag, ...], value: int) -> tuple[str, ...]:
 def timeouts_set(flags: tuple[Flag, ...], half: int) -> tuple[str, ...]:
     """Codes of the time-outs in one half of timeout_flags (a little-endian number of 32 bits)."""
     return flags_set(flags, half) + (("other",) if half >> TIMEOUT_OTHER_SHIFT else ())
+
+
+def bms_states(bits: int) -> tuple[str, ...]:
+    """Codes of what is not normal in state_flags: with `_high` or `_low` where both exist, "?" when not trustworthy."""
+    names = []
+    for flag in BMS_STATES:
+        state = bits >> flag.shift & 3
+        if state and flag.code in ("cell_voltage", "soc"):
+            names.append(f"{flag.code}{('', '_high', '_low', '?')[state]}")
+        elif state:
+            names.append(flag.code if state == 1 else f"{flag.code}?")
+    return tuple(names)

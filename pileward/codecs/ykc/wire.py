@@ -57,7 +57,7 @@ class Unsigned(Wire):
         self.least = plus
         self.most = plus + 256**size - 1
 
-    def from_page(self, value: Any) -> int:
+    def from_page(self, value: Any) -> int | None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{value!r} is not an integer")
         return value
