@@ -1,7 +1,7 @@
 """What is shown of stations, piles and guns at one moment: plain values for the page and the live feed.
 
-A snapshot and the events of the feed use the same words, so that whoever watches lays one over the other. Nothing
-here tells of a driver. Times are UTC in ISO 8601 with Z.
+A snapshot and the events of the feed use the same words, so that whoever watches lays one over the other.
+Nothing here tells of a driver. Times are UTC in ISO 8601 with Z.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class StationView(msgspec.Struct, frozen=True):
     """One station with its piles."""
 
     station_id: int
-    name: str
+    code: str
+    name_zh: str
+    name_en: str
     address: str
     piles: tuple[PileView, ...]
