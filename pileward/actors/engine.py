@@ -132,7 +132,7 @@ class Engine:
         self.dead_letter_handler: Cell | None = None
         self.global_names: dict[str, Cell] = {}
         self.outside = Outside(self, loop)
-        self.timers = Timers(self.clock, self.outside.call_later, self._post_due, self.run)
+        self.timers = Timers(self.clock, self.outside, self._post_due, self.run)
         self.gone = GoneGate(self)
         self.failures = Failures(self)
         self.sources = Sources(self, allow_sources)
@@ -180,13 +180,14 @@ class Engine:
             callers = target.callers = {}
         callers[asker] = None
         asker.actor_send(target, message)
-        if not self._is_running and not self._is_behind:
-            self.run()
+        self.run_unless_behind()
         handle = loop.call_later(timeout, _time_out, future, target, timeout)
         try:
             return await future
         finally:
             handle.cancel()
+            if future.done() and not future.cancelled():
+                future.exception()  # seen, even when the waiting task was cancelled at the same moment
             asker.gate = self.gone
             callers.pop(asker, None)
             if not callers and target.callers is callers:
@@ -273,7 +274,7 @@ class Engine:
                         cell.instance.receiveMessage(message, sender)  # type: ignore[union-attr] # it lives
                     else:
                         self.hand_over(cell, message, sender)
-                except (Exception, SystemExit) as error:
+                except BaseException as error:
                     self.failures.handle(cell, message, sender, mark, error)
         finally:
             self._is_running = False
@@ -282,6 +283,11 @@ class Engine:
             if queue:
                 self._is_behind = True
                 self.wake()
+
+    def run_unless_behind(self) -> None:
+        """Let the actors work at once, but not inside a handler, nor before a run that others wait for."""
+        if not self._is_running and not self._is_behind:
+            self.run()
 
     def hand_over(self, cell: Cell, message: Any, sender: Cell) -> None:
         """Give one message to an actor, whatever its gate and whatever the message."""

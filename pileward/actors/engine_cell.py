@@ -45,14 +45,14 @@ class Nudge(ActorSystemMessage):
 
 
 class Due(ActorSystemMessage):
-    """Engine to an actor: timer `key` of generation `number` has run out."""
+    """Engine to an actor: timer `key` of generation `number` has run out. The actor gets `content`."""
 
-    __slots__ = ("key", "message", "number")
+    __slots__ = ("content", "key", "number")
 
-    def __init__(self, key: str | int, number: int, message: Any) -> None:
+    def __init__(self, key: str | int, number: int, content: Any) -> None:
         self.key = key
         self.number = number
-        self.message = message
+        self.content = content
 
 
 BEGIN: Final = Begin()

@@ -8,6 +8,7 @@ quarantined instead.
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -18,7 +19,7 @@ import structlog
 from thespian.actors import ActorExitRequest, PoisonMessage
 
 from pileward.actors.engine_cell import BEGIN, Begin, Cell, Due
-from pileward.actors.supervised import Failed, Quarantined, Supervised, TimerFired
+from pileward.actors.supervised import Failed, Quarantined, Supervised
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -106,6 +107,8 @@ class Failures:
 
         What it sent stands in the queue from `mark` on.
         """
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            raise error  # not the actor's: somebody wants the process to end
         if isinstance(message, ActorExitRequest):
             # It exits all the same; there is nothing to repeat or to restart.
             self._take_back(cell, mark, is_supervised=False)
@@ -159,14 +162,13 @@ class Failures:
 
     def _repeat(self, cell: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         engine = self._engine
+        if isinstance(message, Due):
+            message = message.content  # the timer is spent: what it said is repeated
         for _ in range(PLAIN_ATTEMPTS - 1):
             self._report(cell, message, sender, error, is_quarantined=False)
             mark = len(engine.queue)
             try:
                 engine.hand_over(cell, message, sender)
-            except SystemExit as leaving:
-                self.handle(cell, message, sender, mark, leaving)
-                return
             except Exception as again:
                 self._take_back(cell, mark, is_supervised=False)
                 error = again
@@ -190,7 +192,7 @@ class Failures:
             self._report(cell, message, sender, error, is_quarantined)
             failed = Failed(troubles.last_error)
             self.answer(cell, message, sender, failed)
-            for caller in tuple(cell.callers or ()):
+            for caller in self._heard_callers(cell):
                 if caller is not sender:
                     engine.post(caller, failed, cell)
             if is_quarantined:
@@ -204,6 +206,14 @@ class Failures:
                 return
             message, sender, error = BEGIN, cell, again
 
+    def _heard_callers(self, cell: Cell) -> list[Cell]:
+        """Who waits for an answer of the instance that is lost, and not those whose question still waits."""
+        if not cell.callers:
+            return []
+        waiting = itertools.chain(self._engine.queue, cell.held or ())
+        unheard = {sender for target, _, sender in waiting if target is cell}
+        return [caller for caller in cell.callers if caller not in unheard]
+
     def _renew(self, cell: Cell) -> BaseException | None:
         """Put a fresh instance in place and let it begin; its error when it cannot."""
         engine = self._engine
@@ -215,7 +225,9 @@ class Failures:
             cell.instance = instance
             assert isinstance(instance, Supervised)
             instance.started(True)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                raise
             self._take_back(cell, mark, is_supervised=True)
             return error
         return None
@@ -258,7 +270,7 @@ def _show(message: Any) -> str:
     if isinstance(message, Begin):
         return "started"
     if isinstance(message, Due):
-        message = TimerFired(message.key) if isinstance(message.key, str) else message.message
+        message = message.content
     try:
         text = repr(message)
     except Exception as error:

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thespian.actors import ActorExitRequest, PoisonMessage, ValidatedSource, WakeupMessage
+from thespian.actors import ActorExitRequest, PoisonMessage, ValidatedSource
 
 from pileward.actors.engine_cell import Begin, Cell, Due, Nudge
-from pileward.actors.supervised import Failed, Quarantined, TimerFired
+from pileward.actors.supervised import Failed, Quarantined
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -76,10 +76,7 @@ class OnlyGate:
         return True
 
     def _is_wanted(self, message: Any) -> bool:
-        if isinstance(message, Due):
-            kind: type = TimerFired if isinstance(message.key, str) else WakeupMessage
-            return issubclass(kind, self._types)
-        return isinstance(message, self._types)
+        return isinstance(message.content if isinstance(message, Due) else message, self._types)
 
 
 class LiftedGate:

@@ -46,7 +46,6 @@ class Outside:
                 loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._run_loop, name="pileward-engine", daemon=True)
         self.loop = loop
-        self.call_later = loop.call_later
         self._is_stopped = False
         self._main: PrivateContext | None = None
 
@@ -133,12 +132,13 @@ class PrivateContext:
             outside.loop.call_soon_threadsafe(self._cell.actor_send, cell, message)
 
     def ask(self, address: ActorAddress, message: Any, timeout: timedelta | float | None = None) -> Any:
-        """Send a message and wait for the next one that comes, in real seconds.
+        """Send a message and wait for the next one that comes; None when none came in time.
 
-        None when none came in time.
+        The time, in real seconds, counts from when the loop has taken the message: a thread cannot put more
+        into the engine than the engine takes.
         """
         self._refuse_loop_thread()
-        self.tell(address, message)
+        self._engine.outside.call(self._hand_in, address, message)
         return self.listen(timeout)
 
     def listen(self, timeout: timedelta | float | None = None) -> Any:
@@ -169,6 +169,10 @@ class PrivateContext:
     def shutdown(self) -> None:
         """See `Engine.shutdown`."""
         self._engine.shutdown()
+
+    def _hand_in(self, address: ActorAddress, message: Any) -> None:
+        self._cell.actor_send(address, message)
+        self._engine.run_unless_behind()
 
     def _accept(self, message: Any) -> None:
         if isinstance(message, (ActorGone, MailboxFull)):

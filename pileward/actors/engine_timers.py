@@ -18,6 +18,7 @@ from typing import Any, Final
 from thespian.actors import WakeupMessage
 
 from pileward.actors.engine_cell import Cell, Due
+from pileward.actors.engine_outside import Outside
 from pileward.actors.supervised import TimerFired
 from pileward.clock import Clock
 
@@ -32,11 +33,11 @@ class Timers:
 
     __slots__ = (
         "__weakref__",
-        "_call_later",
         "_clock",
         "_generation",
         "_handle",
         "_heap",
+        "_outside",
         "_post",
         "_run",
         "_stale",
@@ -45,15 +46,15 @@ class Timers:
     def __init__(
         self,
         clock: Clock,
-        call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
+        outside: Outside,
         post: Callable[[Cell, Due], None],
         run: Callable[[], None],
     ) -> None:
         self._clock = clock
-        self._call_later = call_later
+        self._outside = outside
         self._post = post
         self._run = run
-        # (moment, generation, actor, name or number of the timer, message of a wake-up)
+        # (moment, generation, actor, name or number of the timer, what the actor gets)
         self._heap: list[tuple[float, int, Cell, str | int, Any]] = []
         self._generation = 0
         self._stale = 0
@@ -72,7 +73,7 @@ class Timers:
     def arm(self, cell: Cell, name: str, delay_s: float) -> None:
         """Start the named timer of the actor, in place of one of that name that runs."""
         self.disarm(cell, name)
-        self._push(cell, name, delay_s, None)
+        self._push(cell, name, delay_s, TimerFired(name))
 
     def disarm(self, cell: Cell, name: str) -> None:
         """Stop the named timer, if it runs."""
@@ -91,7 +92,7 @@ class Timers:
         if cell.timers is None or cell.timers.get(due.key) != -due.number:
             return None
         del cell.timers[due.key]
-        return TimerFired(due.key) if isinstance(due.key, str) else due.message
+        return due.content
 
     def next_due(self) -> float | None:
         """The earliest moment, in clock seconds."""
@@ -102,9 +103,8 @@ class Timers:
         return heap[0][0] if heap else None
 
     def run_due(self) -> None:
-        """Send what is due and let the actors work at once."""
-        self._fire()
-        self._run()
+        """Send what is due and let the actors work at once. Any thread may call it, and waits."""
+        self._outside.call(self._ring)
 
     def close(self) -> None:
         """Forget everything."""
@@ -114,13 +114,13 @@ class Timers:
             self._handle[1].cancel()
             self._handle = None
 
-    def _push(self, cell: Cell, key: str | int, delay_s: float, message: Any) -> None:
+    def _push(self, cell: Cell, key: str | int, delay_s: float, content: Any) -> None:
         self._generation += 1
         if cell.timers is None:
             cell.timers = {}
         cell.timers[key] = self._generation
         due = self._clock.monotonic() + max(0.0, delay_s)
-        heappush(self._heap, (due, self._generation, cell, key, message))
+        heappush(self._heap, (due, self._generation, cell, key, content))
         if self._handle is None or due < self._handle[0]:
             self._set_alarm(due)
 
@@ -137,12 +137,15 @@ class Timers:
             self._handle = None
         delay = self._clock.real_s(due - self._clock.monotonic())
         if delay < math.inf:
-            self._handle = (due, self._call_later(max(0.0, delay), self._ring))
+            self._handle = (due, self._outside.loop.call_later(max(0.0, delay), self._ring))
 
     def _ring(self) -> None:
-        """The loop's timer ran out."""
-        self._handle = None
-        self.run_due()
+        """Some are due: the loop's timer ran out, or a clock was moved."""
+        if self._handle is not None:
+            self._handle[1].cancel()
+            self._handle = None
+        self._fire()
+        self._run()
 
     def _fire(self) -> None:
         heap, now = self._heap, self._clock.monotonic()
@@ -151,11 +154,11 @@ class Timers:
                 break
             entry = heappop(heap)
             if _counts(entry):
-                _, generation, cell, key, message = entry
+                _, generation, cell, key, content = entry
                 timers = cell.timers
                 assert timers is not None
                 timers[key] = -generation  # on its way: no longer in the heap, not yet with the actor
-                self._post(cell, Due(key, generation, message))
+                self._post(cell, Due(key, generation, content))
             else:
                 self._stale -= 1
         if heap:

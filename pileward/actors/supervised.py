@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from thespian.actors import Actor
+from thespian.actors import Actor, ActorSystemMessage
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -58,8 +58,9 @@ class Supervised(Actor):
         """Begin: the first thing that runs once `send`, `arm` and the rest work, before any message."""
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
-        """Handle one message; must not block."""
-        raise NotImplementedError(f"{type(self).__name__} has no receiveMessage")
+        """Handle one message; must not block. An exit, of its own or of a child, is also told here."""
+        if not isinstance(message, ActorSystemMessage):
+            raise NotImplementedError(f"{type(self).__name__} has no receiveMessage")
 
     def inspect(self) -> dict[str, Any]:
         """Show the state to whoever looks inside: values that JSON knows; `state` is the state's name."""
