@@ -1,7 +1,7 @@
 """What every protocol offers to a connection: bytes in, messages out; messages in, bytes out.
 
-A dialect is pure: no socket, no clock, no logging. Damage is a value (`Garbage`), never an exception, and every length
-that a peer can announce has an upper bound.
+A dialect is pure: no socket, no clock, no logging. Damage is a value (`Garbage`), never an exception, and
+every length that a peer can announce has an upper bound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FrameError(ValueError):
     """Values that do not fit a frame of the protocol; the message names frame and field."""
 
 
-class NotSupported(Exception):
+class NotSupported(Exception):  # noqa: N818 - an outcome of the union, not a failure
     """The protocol has no frame for this message."""
 
 

@@ -1,7 +1,7 @@
 """CP56Time2a, the time of YKC frames: 7 bytes from milliseconds of the minute to the year less 2000.
 
-The wire has no zone: it is China standard time (YKC 1.6, data formats), so what is read is aware, UTC+8. Day of week,
-summer time and reserved bits are ignored on receipt, because piles set them wrongly, and sent as 0.
+The wire has no zone: it is China standard time (YKC 1.6, data formats), so what is read is aware, UTC+8. Day
+of week, summer time and reserved bits are ignored on receipt, because piles set them wrongly, and sent as 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def read(raw: bytes) -> datetime | None:
 
 
 def write(moment: datetime | None) -> bytes:
-    """Write an aware moment, cut to milliseconds; None becomes "no time". Raises ValueError outside 2000 to 2099."""
+    """Write an aware moment, cut to milliseconds; None becomes "no time".
+
+    Raises ValueError outside the years 2000 to 2099.
+    """
     if moment is None:
         return NO_TIME
     local = moment.astimezone(CHINA)

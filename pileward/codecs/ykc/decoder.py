@@ -1,4 +1,4 @@
-"""Frames as structs: bytes in, packets out, and back. The simulator and tools work on this level, the dialect above it."""
+"""Frames as structs: bytes in, packets out, and back; the level of the simulator and of tools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     """The two sequence bytes, low byte first; answers carry them back unread."""
     frame_type: int
     frame: Frame | None
-    """None for an unknown type and for a record that is too short; with `missing`, the fields named there are None."""
+    """None for an unknown type and for a record that is too short; fields in `missing` are None."""
     body: bytes
     missing: tuple[str, ...] = ()
     """Fields that a short body did not hold."""

@@ -1,8 +1,8 @@
 """One connection's YKC dialect: bytes from piles to uplinks, downlinks to bytes.
 
-Two frames make up nearly all traffic, the heartbeat (0x03, answered 0x04) and real-time data (0x13). They are read
-straight from the bytes when nothing about them is odd; anything odd takes the way of all other frames, through
-`decoder` and `reading`, which gives the same messages (a test holds the two ways against each other).
+Two frames make up nearly all traffic, the heartbeat (0x03, answered 0x04) and real-time data (0x13). They are
+read straight from the bytes when nothing about them is odd; anything odd takes the way of all other frames,
+through `decoder` and `reading`, which gives the same messages (a test holds the two ways against each other).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pileward.messages.uplinks import Heartbeat, Malformed, Telemetry, Uplink
 from pileward.values import SOC_MAX_PCT
 
 CACHED_MOST: Final = 4096
-"""Entries of each cache of one connection; beyond, it starts anew (a concentrator carries some hundred piles)."""
+"""Entries of each cache of one connection; beyond, it starts anew (a concentrator has some hundred piles)."""
 
 _HEARTBEAT_SIZE: Final = BY_CLASS[frames.Heartbeat].size + OVERHEAD
 _TELEMETRY_SIZE: Final = BY_CLASS[frames.RealTimeData].size + OVERHEAD
@@ -203,8 +203,9 @@ class YkcDialect:
             self.odd_lengths[packet.frame_type] = self.odd_lengths.get(packet.frame_type, 0) + 1
         try:
             message = uplink_of(packet, self._known_code)
-        except Exception:  # noqa: BLE001 - whatever a pile sends, this connection and no other thing notices
-            return Malformed("", packet.sequence, packet.frame_type, UNDECODABLE, packet.body)
+        except Exception:
+            code = self._known_code(packet.body)
+            return Malformed(code, packet.sequence, packet.frame_type, UNDECODABLE, packet.body)
         self._remember(message.pile_code)
         return message
 
@@ -222,7 +223,7 @@ class YkcDialect:
         return code
 
     def _known_code(self, body: bytes) -> str:
-        """The pile that a body of unknown layout seems to name: one that spoke on this connection before, or ""."""
+        """The pile that a body seems to name: one that spoke on this connection before, or ""."""
         return next((self._codes[body[at]] for at in _PILE_AT if body[at] in self._codes), "")
 
     def _answer_tail(self, answer: HeartbeatAnswer) -> bytes:

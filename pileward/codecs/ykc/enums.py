@@ -1,7 +1,7 @@
-"""Enumerations and bit fields of YKC with their words (YKC 1.6; the marks O of the reference are left out here).
+"""Enumerations and bit fields of YKC 1.6 with their words.
 
-Unknown values never break decoding: the raw number is kept and `text_of` says "unknown (0xNN)". Meanings that vendors
-contradict each other about are described by their range only.
+Unknown values never break decoding: the raw number is kept and `text_of` says "unknown (0xNN)". Meanings that
+vendors contradict each other about are described by their range only.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ BMS_TIMEOUTS: Final = (
     Flag(18, "cst", "接收充电机中止充电报文超时", "charger abort CST"),
     Flag(24, "csd", "接收充电机充电统计报文超时", "charger statistics CSD"),
 )
-"""What the vehicle missed: the first four bytes of timeout_flags as one little-endian number; states of two bits."""
+"""What the vehicle missed: the first four bytes of timeout_flags as one little-endian number."""
 CHARGER_TIMEOUTS: Final = (
     Flag(0, "brm", "接收BMS和车辆辨识报文超时", "vehicle identification BRM"),
     Flag(8, "bcp", "接收电池充电参数报文超时", "battery parameters BCP"),
@@ -362,7 +362,7 @@ WORDS_OF: Final[dict[tuple[int, str], Words]] = {
     (0xA3, "gun_role"): GUN_ROLES,
     (0xF0, "qr_format"): QR_FORMATS,
 }
-"""The words of a field, by frame type and field name; stop reasons and bit fields have tables of their own."""
+"""Words by frame type and field name; stop reasons and bit fields have tables of their own."""
 
 _STOP_BY_VALUE: Final = {reason.value: reason for reason in STOP_REASONS}
 _BY_VALUE: Final = {key: {word.value: word for word in words} for key, words in WORDS_OF.items()}
@@ -410,7 +410,7 @@ def timeouts_set(flags: tuple[Flag, ...], half: int) -> tuple[str, ...]:
 
 
 def bms_states(bits: int) -> tuple[str, ...]:
-    """Codes of what is not normal in state_flags: with `_high` or `_low` where both exist, "?" when not trustworthy."""
+    """Codes of what is not normal in state_flags: `_high` or `_low` where both exist, "?" for no trust."""
     names = []
     for flag in BMS_STATES:
         state = bits >> flag.shift & 3

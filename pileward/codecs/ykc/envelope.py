@@ -2,9 +2,10 @@
 
     68 | L | sequence 2 | encryption 1 | type 1 | body N | checksum 2      L = N + 4, size = L + 4
 
-The checksum is CRC-16/MODBUS over the L bytes from the sequence on. Piles send it low byte first, a few high byte
-first; both are taken unless a setting says otherwise. A checksum in low-first order makes the CRC over the frame and
-its checksum 0, which is what the fast path asks. 0x68 may stand inside a body, so nothing is ever split on it.
+The checksum is CRC-16/MODBUS over the L bytes from the sequence on. Piles send it low byte first, a few high
+byte first; both are taken unless a setting says otherwise. A checksum in low-first order makes the CRC over
+the frame and its checksum 0, which is what the fast path asks. 0x68 may stand inside a body, so nothing is
+ever split on it.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def wrap(sequence: int, frame_type: int, body: bytes, is_high_first: bool = Fals
 class Stream:
     """Cuts a stream into frames with a good checksum; every byte ends up in exactly one item, in order.
 
-    At most one incomplete frame (less than 260 bytes) is kept. Resynchronisation follows the reference: after a bad
-    checksum the frame is dropped whole when it is followed by nothing or by 0x68, else only its first byte.
+    At most one incomplete frame (less than 260 bytes) is kept. Resynchronisation follows the reference: after
+    a bad checksum the frame is dropped whole when it is followed by nothing or by 0x68, else only its first
+    byte.
     """
 
     __slots__ = ("_buffer", "_progress_at", "order")

@@ -114,7 +114,7 @@ class RemoteStart(Frame, frozen=True, gc=False):
 
 @frame(0x33, "Remote start answer", "远程启机命令回复", when="answer")
 class RemoteStartAnswer(Frame, frozen=True, gc=False):
-    """Whether the pile starts; reason 5 (not plugged in) is not final, a second answer may follow within 60 s."""
+    """Whether the pile starts; after reason 5 (not plugged in) a second answer may follow within 60 s."""
 
     trade_no: TradeNo
     pile_no: PileNo

@@ -1,4 +1,4 @@
-"""Frames of the connection itself: login, heartbeat, tariff, clock (YKC 1.6, chapters on power-on and tariffs)."""
+"""Frames of the connection itself: login, heartbeat, tariff, clock."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Ranges for what piles say. A value outside becomes None and is named as a problem; the rest of the frame counts.
+"""Ranges for what piles say: a value outside becomes None and is named as a problem, the rest counts.
 
-The limits are wide: they are there to stop nonsense, not to judge a charge (that is the business of settlement).
+The limits are wide: they are there to stop nonsense, not to judge a charge (that is the business of
+settlement).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Checked:
         return self.upto(name, e1_v, VOLTAGE_MAX_E1_V, 100)
 
     def current_ma(self, name: str, e1_a: int) -> int | None:
-        """A signed current in 0.1 A as mA into the vehicle: piles send the sign either way, so it is dropped."""
+        """A signed current in 0.1 A as mA into the vehicle; the sign is dropped, piles send it either way."""
         if e1_a == NO_CURRENT_E1_A:
             return None
         return self.upto(name, abs(e1_a), CURRENT_MAX_E1_A, 100)

@@ -46,13 +46,13 @@ _BAYS: Final = {0x00: False, 0xFF: True}
 _UNKNOWN_YEAR: Final = 1985
 
 NEEDED: Final = {0x01: "gun_count", 0x13: "gun_plugged", 0x33: "result", 0x35: "result", 0x43: "result"}
-"""Short bodies that still say something: the last field that must be there. All other frames must be whole."""
+"""Short bodies that still say something: the last field that must be there. Others must be whole."""
 
 _RECORDS: Final = (0x3B, 0x3D)
 
 
 def uplink_of(packet: Packet, code_of: Callable[[bytes], str]) -> up.Uplink:
-    """Turn a frame of a pile into an uplink; `code_of` finds the pile code in the body of an unknown frame."""
+    """Turn a frame of a pile into an uplink; `code_of` finds the pile code in a body that nothing reads."""
     frame = packet.frame
     if packet.frame_type not in LAYOUTS:
         return up.VendorMessage(code_of(packet.body), packet.sequence, packet.frame_type, packet.body)

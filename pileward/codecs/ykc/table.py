@@ -1,12 +1,12 @@
 """The table of frames and the functions made from it.
 
-A frame is a struct whose annotations are the rows of its table: field name, Python type, wire type, Chinese name,
-meaning. `frame` registers the struct and builds its `Layout`: one precompiled `struct.Struct`, and an encoder and a
-decoder compiled from the rows at import. Documents, the text form and the tests walk the same rows, so nothing about a
-frame is said twice.
+A frame is a struct whose annotations are the rows of its table: field name, Python type, wire type, Chinese
+name, meaning. `frame` registers the struct and builds its `Layout`: one precompiled `struct.Struct`, and an
+encoder and a decoder compiled from the rows at import. Documents, the text form and the tests walk the same
+rows, so nothing about a frame is said twice.
 
-A field is called as on the protocol page with the scale added (`energy_e4_kwh`); the page's own name is got back by
-leaving the scale out (`energy_kwh`, `amount` for `amount_e4_yuan`).
+A field is called as on the protocol page with the scale added (`energy_e4_kwh`); the page's own name is got
+back by leaving the scale out (`energy_kwh`, `amount` for `amount_e4_yuan`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Entries:
         self.code = "list"
 
     def decode(self, data: bytes) -> tuple[tuple[Frame, ...], int, bool]:
-        """Read the entries: the tuple, the number of bytes used, and whether all announced ones were there."""
+        """Read the entries: they, the number of bytes used, and whether all announced ones were there."""
         start, announced = (1, data[0]) if self.count else (0, len(data) // self.size)
         there = min(announced, (len(data) - start) // self.size)
         ends = range(start, start + there * self.size, self.size)
@@ -134,7 +134,7 @@ class Body(NamedTuple):
     """A decoded body."""
 
     frame: Frame | None
-    """None when nothing of it may be used; else fields named in `missing` are None, whatever their type says."""
+    """None when nothing of it may be used; fields in `missing` are None, whatever their type says."""
     missing: tuple[str, ...] = ()
     rest: bytes = b""
     """Bytes behind the known layout."""
@@ -215,7 +215,7 @@ class Layout:
             namespace = dict(HELPERS, value=value)
             source = row.wire.write.replace("{next}", "0").replace("{}", "value")
             try:
-                struct.pack(f"<{row.wire.form}", eval(source, namespace))  # noqa: S307 - source is the table's own
+                struct.pack(f"<{row.wire.form}", eval(source, namespace))  # noqa: S307 - our own text
             except (struct.error, ValueError, TypeError, AttributeError, OverflowError):
                 return f"{self.kind.name}: {row.name} = {value!r} does not fit {row.wire.code}"
         return ""
@@ -224,7 +224,7 @@ class Layout:
 F = TypeVar("F", bound=Frame)
 
 LAYOUTS: Final[dict[int, list[Layout]]] = {}
-"""All layouts by frame type; the first of a type is the documented one, others are variants known by their length."""
+"""Layouts by frame type; the first of a type is the documented one, others are known by their length."""
 BY_CLASS: Final[dict[type[Frame], Layout]] = {}
 
 
@@ -241,7 +241,8 @@ def frame(
 ) -> Callable[[type[F]], type[F]]:
     """Register a frame struct: odd codes come from the pile, even ones go to it.
 
-    `optional_tail`: size of the last field when some peers leave it out; such a body counts as whole, the field is None.
+    `optional_tail`: size of the last field when some peers leave it out; such a body counts as whole, the
+    field is None.
     """
     kind = Kind(code, name, zh, code % 2 == 1, answered_by, when, since, is_billing)
 
@@ -255,7 +256,7 @@ def frame(
 
 
 def layout_of(code: int, length: int) -> Layout | None:
-    """Choose the layout by frame type and body length, never by the version a pile claims; None: unknown type."""
+    """Choose by frame type and body length, never by the version a pile claims; None: unknown type."""
     layouts = LAYOUTS.get(code)
     if layouts is None:
         return None
@@ -272,7 +273,10 @@ def all_layouts() -> Iterator[Layout]:
 
 
 def fields_from_page(rows: tuple[Row, ...], fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn page names and values into field names and values; raises FrameError for missing, unknown or wrong ones."""
+    """Turn names and values of the page into those of the struct.
+
+    Raises FrameError that names a missing, unknown or wrong field.
+    """
     values: dict[str, Any] = {}
     for row in rows:
         if row.page == "reserved" and fields.get("reserved", "") is None:
@@ -311,7 +315,7 @@ def _rows_of(struct_class: type[Frame]) -> Iterator[Row]:
 def _compile(
     struct_class: type[Frame], rows: tuple[Row, ...], tail: Tail | None = None
 ) -> tuple[Callable[..., Any], Callable[..., bytes], Callable[[bytes, int], tuple[Any, ...]]]:
-    """Make the decoder and the encoder of a frame from its rows, as one expression each, and the bare unpacker."""
+    """Make decoder and encoder of a frame from its rows, one expression each, and the bare unpacker."""
     packer = struct.Struct("<" + "".join(row.wire.form for row in rows))
     variables = [f"v{number}" for number, row in enumerate(rows) if row.wire.form]
     reads, writes = [], []
@@ -339,5 +343,5 @@ def _compile(
         pack=packer.pack,
         tail_encode=tail.encode if tail is not None else None,
     )
-    exec(compile(source, f"<frame {struct_class.__name__}>", "exec"), namespace)  # noqa: S102 - the table's own source
+    exec(compile(source, f"<frame {struct_class.__name__}>", "exec"), namespace)  # noqa: S102 - our own text
     return namespace["read"], namespace["write"], packer.unpack_from

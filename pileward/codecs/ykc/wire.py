@@ -1,8 +1,9 @@
 """Wire types of YKC: how one field lies in a body, in a frame struct and on the protocol page.
 
-Each type knows its size, its `struct` code, and the Python expressions that turn the unpacked value into the field and
-back; `layout` pastes these into one function a frame, so decoding costs no loop over fields. Beside that each type
-converts between the field and the form of the protocol page (decimal strings, local times), which only people see.
+Each type knows its size, its `struct` code, and the Python expressions that turn the unpacked value into the
+field and back; `table` pastes these into one function a frame, so decoding costs no loop over fields. Beside
+that each type converts between the field and the form of the protocol page (decimal strings, local times),
+which only people see.
 
 All numbers are unsigned and little endian (YKC 1.6, data types); negative values exist only through offsets.
 """
@@ -20,7 +21,7 @@ TEMP_OFFSET_C: Final = 50
 
 
 class Wire:
-    """One wire type: `size` bytes, read as `form` by struct; `{}` in `read` and `write` stands for the value."""
+    """One wire type: `size` bytes of struct code `form`; in `read` and `write`, `{}` is the value."""
 
     def __init__(
         self, code: str, size: int, form: str, read: str = "{}", write: str = "{}", note: str = ""
@@ -126,7 +127,7 @@ class Digits(Wire):
 
 
 class Text(Wire):
-    """Text of one-byte characters, zeros cut off on the right; `is_reversed` for the VIN of start requests."""
+    """Text of one-byte characters without the zeros on the right; reversed for VINs of start requests."""
 
     def __init__(self, size: int, is_reversed: bool = False) -> None:
         read, write = "text_read({})", f"text_write({{}}, {size})"
@@ -194,7 +195,7 @@ class HighBits(Unsigned):
 
 
 class Gun(Unsigned):
-    """A gun number: two decimal digits; where a nibble is above 9 the byte is plain binary (YKC 1.6, 枪号)."""
+    """A gun number: two decimal digits; with a nibble above 9 it is plain binary (YKC 1.6, 枪号)."""
 
     def __init__(self) -> None:
         super().__init__(1, "BCD1")

@@ -24,7 +24,10 @@ _RAISE, _LOWER = 0x55, 0xFF
 
 
 def frame_of(downlink: down.Downlink) -> Frame | None:
-    """Turn a downlink into a frame; None when YKC has no frame for it. Raises FrameError for values that cannot be."""
+    """Turn a downlink into a frame; None when YKC has none for it.
+
+    Raises FrameError for values that no pile would take.
+    """
     write = _WRITERS.get(type(downlink))
     return None if write is None else write(downlink)
 
