@@ -29,12 +29,15 @@ class Alarm(Model):
     last_at = fields.DatetimeField()
     end_at = fields.DatetimeField(null=True)
     count = fields.IntField(default=1)
+    key = fields.CharField(max_length=100)
+    """`<pile>/<gun>/<kind>`; with the begin it names the alarm, so that a repeated write finds it again."""
     open_key = fields.CharField(max_length=100, null=True, unique=True)
-    """`<pile>/<gun>/<kind>` while open, NULL afterwards: so the database keeps one open alarm for each."""
+    """The key while it is open, NULL afterwards: so the database keeps one open alarm for each."""
 
     class Meta:
         table = "alarm"
         table_description = "告警"
+        unique_together = (("key", "begin_at"),)
         indexes = (
             Index(fields=("operator_id", "id"), name="idx_alarm_operator"),
             Index(fields=("operator_id", "open_key"), name="idx_alarm_open"),

@@ -30,6 +30,7 @@ MODEL_MODULES: Final = (
     "pileward.models.piles",
     "pileward.models.alarms",
     "pileward.models.records",
+    "pileward.models.samples",
 )
 SQLITE_PRAGMAS: Final[Mapping[str, str | int]] = {
     "busy_timeout": 10_000,

@@ -55,9 +55,10 @@ class Migration(migrations.Migration):
                 ('last_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('end_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('count', fields.IntField(default=1)),
+                ('key', fields.CharField(max_length=100)),
                 ('open_key', fields.CharField(null=True, unique=True, max_length=100)),
             ],
-            options={'table': 'alarm', 'app': 'pileward', 'indexes': [Index(fields=['operator_id', 'id'], name='idx_alarm_operator'), Index(fields=['operator_id', 'open_key'], name='idx_alarm_open'), Index(fields=['pile_code', 'id'], name='idx_alarm_pile')], 'pk_attr': 'id', 'table_description': '告警'},
+            options={'table': 'alarm', 'app': 'pileward', 'unique_together': (('key', 'begin_at'),), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_alarm_operator'), Index(fields=['operator_id', 'open_key'], name='idx_alarm_open'), Index(fields=['pile_code', 'id'], name='idx_alarm_pile')], 'pk_attr': 'id', 'table_description': '告警'},
             bases=['Model'],
         ),
         ops.CreateModel(
