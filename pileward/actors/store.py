@@ -48,8 +48,8 @@ class Backend(Protocol):
         """Write telemetry in bulk (epoch ms each)."""
         ...
 
-    async def load_pile(self, pile_code: str) -> PileLoaded:
-        """Read one pile."""
+    async def load_pile(self, pile_code: str) -> Any:
+        """Read one pile: an object with `config` (None: not registered) and `open_alarms`."""
         ...
 
     def is_outage(self, error: BaseException) -> bool:
@@ -251,7 +251,8 @@ class StoreActor(Supervised):
         answer: PileLoaded | None = None
         while answer is None:
             try:
-                answer = await self.backend.load_pile(pile_code)
+                loaded = await self.backend.load_pile(pile_code)
+                answer = PileLoaded(pile_code, loaded.config, loaded.open_alarms)
             except Exception as error:
                 log.warning("load_failed", pile=pile_code, error=repr(error))
                 await asyncio.sleep(RETRY_S)
