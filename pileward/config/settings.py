@@ -294,9 +294,9 @@ def _convert(tree: Mapping[str, Any], origin: str) -> Settings:
 def _hook(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, str):
         if not value:
-            raise msgspec.ValidationError("Expected a text that is not empty")
+            raise ValueError("Expected a text that is not empty")
         return Secret(value)
-    raise msgspec.ValidationError(f"Expected `str`, got `{type(value).__name__}`")
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
 
 
 def _explain(message: str, origin: str) -> str:
