@@ -63,8 +63,8 @@ class PileConfig(msgspec.Struct, frozen=True, gc=False):
 _QUERY = """
 SELECT p.id, p.operator_id, p.station_id, p.pile_code, p.name, p.protocol, p.kind, p.gun_count,
   p.rated_power_w, p.is_in_maintenance, p.confirmed_billing_model_no, p.confirmed_at, p.last_login_at,
-  p.last_seen_at,  COALESCE(p.tariff_id, s.tariff_id) AS tariff_id, s.name_zh AS station_name, o.qr_prefix, p.model_id,
-  m.offline_after_s, m.heartbeat_s, m.crc_order, m.card_codec, m.time_sync_s
+  p.last_seen_at, COALESCE(p.tariff_id, s.tariff_id) AS tariff_id, s.name_zh AS station_name, o.qr_prefix,
+  p.model_id, m.offline_after_s, m.heartbeat_s, m.crc_order, m.card_codec, m.time_sync_s
 FROM pile p JOIN station s ON s.id = p.station_id JOIN operator o ON o.id = p.operator_id
   JOIN pile_model m ON m.id = p.model_id
 WHERE p.is_retired = FALSE
