@@ -43,10 +43,14 @@ def decode(protocol: str, is_encoding: bool, values: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
+command = decode
+"""What the group of commands looks for."""
+
+
 def _lines(values: tuple[str, ...]) -> Iterator[str]:
     """The arguments, or the lines of standard input that are not empty."""
-    source: Iterable[str] = values or click.get_text_stream("stdin")
-    return (line for line in source if line.strip())
+    source: Iterable[str] = values if values else sys.stdin
+    return filter(str.strip, source)
 
 
 def _decode(protocol: str, lines: Iterable[str]) -> bool:
