@@ -7,6 +7,7 @@ from aiohttp import web
 
 from pileward.http.api import Access, Api
 from pileward.http.node import NODE
+from pileward.http.problems import HttpError
 from pileward.metrics import CONTENT_TYPE
 
 api = Api("", tag="运行 / operation", access=Access.PUBLIC)
@@ -19,7 +20,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether traffic may come; `checks` maps each part to "" or to what is wrong."""
+    """Whether traffic may come; `checks` maps each part to ""."""
 
     is_ready: bool
     checks: dict[str, str]
@@ -33,13 +34,11 @@ async def healthz(request: web.Request) -> Health:
 
 @api.get("/readyz", summary="就绪 / ready", problems=(503,))
 async def readyz(request: web.Request) -> Readiness:
-    """Database reachable, store moving, listeners open; 503 with the same body when one of them is not."""
+    """Database reachable, store moving, listeners open; 503 with what is wrong when one of them is not."""
     checks = dict(await request.app[NODE].readiness())
-    readiness = Readiness(not any(checks.values()), checks)
-    if not readiness.is_ready:
-        body = msgspec.json.encode(readiness)
-        raise web.HTTPServiceUnavailable(body=body, content_type="application/json")
-    return readiness
+    if any(checks.values()):
+        raise HttpError("not_ready", checks=checks)
+    return Readiness(is_ready=True, checks=checks)
 
 
 @api.get("/metrics", summary="Prometheus 指标 / metrics", media="text/plain")

@@ -63,8 +63,12 @@ class Node(Protocol):
     async def fleet_changed(self, kind: str, key: str) -> None:
         """Tell the actors concerned that staff changed a row; returns when a new pile has its actor.
 
-        `kind` is "pile" (key: pile code), "station" or "tariff" (key: id as text).
+        `kind` is "pile" (key: pile code), "station", "tariff" or "pile_model" (key: id as text).
         """
+        ...
+
+    async def revive(self, pile_code: str) -> bool:
+        """Let a quarantined pile actor work again; False when it was not quarantined."""
         ...
 
     def snapshot(self) -> Sequence[StationView]:

@@ -51,6 +51,7 @@ PROBLEMS: Final[Mapping[str, Refusal]] = {
     "actor_failed": Refusal(
         500, "处理时出错，已记录，执行者已恢复 / the actor failed, recorded, and restarted"
     ),
+    "not_ready": Refusal(503, "尚未就绪 / not ready"),
     "actor_gone": Refusal(503, "执行者已停止，请稍后再试 / the actor has stopped, try again later"),
     "database_gone": Refusal(
         503, "数据库暂不可用，请稍后再试 / the database is not available, try again later"

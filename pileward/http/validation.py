@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,6 +17,10 @@ from multidict import MultiMapping
 from pileward.http.problems import HttpError, InvalidFieldError
 
 T = TypeVar("T")
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Control characters but for tab and line ends."""
+
 
 _PLACE: Final = re.compile(r"(?P<complaint>.*?)(?: - at `(?P<place>.*)`)?", re.DOTALL)
 _NAMED: Final = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
@@ -40,6 +44,7 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T
         raise HttpError("json_required", field="Content-Type")
     raw = await request.read()
     try:
+        refuse_extremes(msgspec.json.decode(raw), "")
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise invalid(str(error), "body") from None
@@ -63,10 +68,29 @@ def read_strings(values: Mapping[str, str], kind: type[T], where: str) -> T:
         # Lax conversion reads the words null and none as None, which nobody means in an address.
         if value.lower() in ("null", "none"):
             raise InvalidFieldError(name, "无效", "not a value", where)
+        refuse_extremes(value, name, where)
     try:
         return msgspec.convert(dict(values), kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(str(error), where) from None
+
+
+def refuse_extremes(value: Any, path: str, where: str = "body") -> None:
+    """Refuse what no database column takes, wherever it stands: control characters, numbers beyond 64
+    bits.
+    """
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            raise InvalidFieldError(path or where, "含控制字符", "contains control characters", where)
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise InvalidFieldError(path or where, "超出范围", "out of range", where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            refuse_extremes(item, f"{path}[{index}]", where)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            refuse_extremes(item, f"{path}.{name}" if path else name, where)
 
 
 def invalid(message: str, where: str) -> InvalidFieldError:

@@ -112,6 +112,8 @@ class Decoded(msgspec.Struct, frozen=True):
     """Each frame, or piece of garbage, in its order."""
 
     items: list[dict[str, Any]]
+    explained: list[dict[str, Any]]
+    """Of a single frame: each field with its Chinese name and the words for its value."""
 
 
 class MachineEdge(msgspec.Struct, frozen=True):
