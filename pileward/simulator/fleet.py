@@ -124,6 +124,10 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def settle_dials(self) -> None:
+        """Wait until every connection that is being made now is made or has failed."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     # What lines ask for.
 
     def save(self, pile: SimPile) -> None:

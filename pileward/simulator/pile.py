@@ -411,6 +411,8 @@ class SimPile:
     def _beat(self, now: float) -> None:
         self.timers.arm(_HEARTBEAT, now + self._habits.heartbeat_s)
         for gun in self.guns:
+            if gun.heartbeat_sent_at is not None:
+                self.tally.events["heartbeat_unanswered"] += 1
             self.ask(gun.heartbeat(self.code))
             gun.heartbeat_sent_at = now
 

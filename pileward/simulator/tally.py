@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import NamedTuple
 
 from pileward.simulator.histogram import Histogram
+
+
+class Snapshot(NamedTuple):
+    """The counts of one moment."""
+
+    online: int
+    frames_up: int
+    frames_down: int
+    events: Counter[str]
 
 
 class Tally:
@@ -40,15 +49,6 @@ class Tally:
         self.login = Histogram()
         """From a login frame to its answer, seconds of the clock."""
 
-    def summary(self) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {
-            "online": self.online,
-            "connections": self.connections,
-            "frames_up": self.frames_up,
-            "frames_down": self.frames_down,
-            "garbage_down": self.garbage_down,
-            "heartbeat": self.heartbeat.summary_ms(),
-            "login": self.login.summary_ms(),
-            "events": dict(sorted(self.events.items())),
-        }
+    def snapshot(self) -> Snapshot:
+        """The counts as they are now."""
+        return Snapshot(self.online, self.frames_up, self.frames_down, Counter(self.events))
