@@ -111,9 +111,6 @@ class LimitSettings(Section, frozen=True):
         int,
         Meta(ge=1, le=1_000_000, description="pile connections from one address (carriers share addresses)"),
     ] = 4_000
-    max_frame_bytes: Annotated[int, Meta(ge=64, le=65_536, description="longest frame that is looked at")] = (
-        2_048
-    )
     frames_per_s: Annotated[
         float, Meta(gt=0, description="frames a second of one connection, averaged; more slows it down")
     ] = 200.0

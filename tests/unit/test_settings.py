@@ -125,3 +125,13 @@ def test_the_example_file_holds_every_setting_at_its_default(tmp_path: Path) -> 
         elif "=" in words and not words.startswith("#"):
             named.add(f"{section}.{words.split('=')[0].strip()}")
     assert named == {row.name for row in keys()}
+
+
+def test_every_setting_has_an_effect() -> None:
+    sources = [path for path in (ROOT / "pileward").rglob("*.py") if path.parent.name != "config"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    # database.url and node.state_dir are read through properties that combine them
+    combined = {"database.url": ".database_url", "node.state_dir": ".state_path"}
+    for row in keys():
+        used = combined.get(row.name, "." + row.name.split(".")[1])
+        assert used in code, f"{row.name} is read by nobody"
