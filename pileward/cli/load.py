@@ -39,7 +39,7 @@ def allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-@click.command()
+@click.command("load")
 @click.option("--host", default="127.0.0.1", show_default=True, help="平台地址 / address of the server")
 @click.option(
     "--port", default=8768, show_default=True, type=click.IntRange(1, 65535), help="YKC 端口 / its YKC port"
@@ -94,7 +94,7 @@ def allow_files(connections: int) -> None:
 @click.option("--seed", default=0, show_default=True, help="随机种子 / seed")
 @click.option("--allow-remote", is_flag=True, help="允许非本机目标 / allow a target that is not this machine")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
-def load(
+def command(
     host: str,
     port: int,
     piles: int,

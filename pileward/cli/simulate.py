@@ -22,7 +22,7 @@ from pileward.simulator.tally import Tally
 SUMMARY_EVERY_S = 10.0
 
 
-@click.command()
+@click.command("simulate")
 @click.option("--host", default="127.0.0.1", show_default=True, help="平台地址 / address of the server")
 @click.option(
     "--port", default=8768, show_default=True, type=click.IntRange(1, 65535), help="YKC 端口 / its YKC port"
@@ -75,7 +75,7 @@ SUMMARY_EVERY_S = 10.0
     type=click.Path(file_okay=False, path_type=Path),
     help="桩内存文件夹 / folder that keeps each pile's memory (unsent records, tariff)",
 )
-def simulate(
+def command(
     host: str,
     port: int,
     piles: int,

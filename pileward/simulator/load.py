@@ -33,6 +33,10 @@ OnLook = Callable[[Fleet, float], None]
 """Told the fleet and the seconds measured so far, 0 while the piles are still coming."""
 
 
+def _look_away(fleet: Fleet, measured_s: float) -> None:
+    """Nobody watches."""
+
+
 class LoadReport(msgspec.Struct, frozen=True):
     """Figures of one run; seconds are real."""
 
@@ -72,15 +76,16 @@ class LoadRun:
         self._stopped.set()
 
     async def run(self, duration_s: float, on_look: OnLook | None = None) -> LoadReport:
-        """Bring up all piles, then measure for `duration_s` real seconds."""
+        """Bring up all piles, then measure for `duration_s` real seconds, then close."""
         look = on_look or _look_away
         try:
-            all_online_s = await self._bring_up(look)
-            return await self._measure(duration_s, all_online_s, look)
+            all_online_s = await self.bring_up(look)
+            return await self.measure(duration_s, all_online_s, look)
         finally:
             await self.fleet.close()
 
-    async def _bring_up(self, look: OnLook) -> float | None:
+    async def bring_up(self, look: OnLook = _look_away) -> float | None:
+        """Start all piles; the seconds until all were online, None when some never were."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         populate(self.fleet, self._plan)
@@ -92,7 +97,10 @@ class LoadRun:
             await self._pause(0.01 if loop.time() - began < 2 else 0.05)
         return loop.time() - began if self.fleet.tally.online == self._plan.piles else None
 
-    async def _measure(self, duration_s: float, all_online_s: float | None, look: OnLook) -> LoadReport:
+    async def measure(
+        self, duration_s: float, all_online_s: float | None, look: OnLook = _look_away
+    ) -> LoadReport:
+        """Watch the fleet live for a while."""
         loop = asyncio.get_running_loop()
         tally = self.fleet.tally
         # Logins belong to the ramp; what is measured is steady life.
@@ -126,7 +134,3 @@ class LoadRun:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
             return
-
-
-def _look_away(fleet: Fleet, measured_s: float) -> None:
-    """Nobody watches."""
