@@ -38,8 +38,9 @@ from thespian.actors import (
     Thespian_ActorStatus,
     Thespian_StatusReq,
 )
+from thespian.system.timing import ExpirationTimer
 
-from pileward.actors.engine_build import accepted_arguments, find_class
+from pileward.actors.engine_build import accepted_arguments, find_class, own_capabilities
 from pileward.actors.engine_cell import BEGIN, NUDGE, Begin, Cell, Due, Nudge
 from pileward.actors.engine_failures import Failure, Failures
 from pileward.actors.engine_gates import (
@@ -112,11 +113,12 @@ class Engine:
     ) -> None:
         """`loop`: the running one if None, or else a new one in a thread of the engine's own.
 
-        `capabilities` is used as it is, not copied. `allow_sources` lets actors be loaded from zip files at
-        run time.
+        `capabilities` is used as it is, not copied, and the engine's own are added to it. `allow_sources`
+        lets actors be loaded from zip files at run time.
         """
         self.clock = clock or Clock()
         self.capabilities: dict[str, Any] = {} if capabilities is None else capabilities
+        self.capabilities.update(own_capabilities())
         self.queue: deque[tuple[Cell, Any, Cell]] = deque()
         self._idle_outbox = _IdleOutbox(self)
         #: Where `send` puts messages: the queue itself while handlers run.
@@ -239,7 +241,9 @@ class Engine:
 
     def wake(self) -> None:
         """See to it that a run comes in the next turn of the loop."""
-        if not self._is_scheduled and not self._is_closed:
+        if self._is_closed:
+            self.queue.clear()  # nobody is left to hear it
+        elif not self._is_scheduled:
             self._is_scheduled = True
             self.outside.loop.call_soon(self._run_scheduled)
 
@@ -253,8 +257,8 @@ class Engine:
             return
         queue = self.queue
         popleft = queue.popleft
-        left = SLICE_MESSAGES
-        end = perf_counter() + SLICE_MS / 1000
+        left = SLICE_MESSAGES - 1
+        end = 0.0  # not known before the first look: most runs are shorter
         self._is_running = True
         self.outbox = queue
         cell = sender = self.nobody
@@ -262,8 +266,11 @@ class Engine:
         mark = 0
         try:
             while queue:
-                if not left % _LOOK_EVERY and (not left or perf_counter() > end):
-                    break
+                if not left % _LOOK_EVERY:
+                    now = perf_counter()
+                    end = end or now + SLICE_MS / 1000
+                    if not left or now > end:
+                        break
                 left -= 1
                 cell, message, sender = popleft()
                 mark = len(queue)
@@ -279,7 +286,9 @@ class Engine:
         finally:
             self._is_running = False
             self.outbox = self._idle_outbox
-            self.handled += SLICE_MESSAGES - left
+            self.handled += SLICE_MESSAGES - 1 - left
+            if self.failures.births_of is not None:
+                self.failures.forget_births()
             if queue:
                 self._is_behind = True
                 self.wake()
@@ -535,6 +544,7 @@ class Engine:
         status = Thespian_ActorStatus(cell, cell.kind.__name__, self.system, cell.parent, cell.source_hash)
         for child in cell.live_children():
             status.addChild(child)
+        status.addWakeups([(cell, ExpirationTimer(left_s)) for left_s in self.timers.remaining(cell)])
         status.addKeyVal("handled", cell.handled)
         status.addKeyVal("waiting", cell.depth)
         return status

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from thespian.actors import ThespianGeneration
 from thespian.system.utilis import actualActorClass
 
 #: What the engine can hand to a constructor, where it has a parameter of that name.
 OFFERED: Final = ("capabilities", "requirements")
 
 _accepted: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def own_capabilities() -> dict[str, Any]:
+    """What every Thespian system says of itself, for the capability checks of actors."""
+    return {
+        "Python Version": tuple(sys.version_info),
+        "Thespian Generation": ThespianGeneration,
+        "Thespian Version": str(time.time_ns() // 1_000_000),
+        "Thespian ActorSystem Name": "pileward",
+        "Thespian ActorSystem Version": 1,
+        "Thespian Watch Supported": False,
+        "AllowRemoteActorSources": "No",
+    }
 
 
 def find_class(kind: type | str, loader: Callable[[str, str], type] | None) -> type:

@@ -102,6 +102,10 @@ class Failures:
             self.births_of, self.births_at, self.births = parent, parent.handled, []
         self.births.append(child)
 
+    def forget_births(self) -> None:
+        """Nothing can be undone any more."""
+        self.births_of, self.births = None, []
+
     def handle(self, cell: Cell, message: Any, sender: Cell, mark: int, error: BaseException) -> None:
         """The handler of `cell` raised `error` at `message`.
 
@@ -158,7 +162,7 @@ class Failures:
         if is_supervised and self.births_of is cell and self.births_at == cell.handled:
             for child in self.births:
                 engine.undo_birth(child)
-        self.births_of, self.births = None, []
+        self.forget_births()
 
     def _repeat(self, cell: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         engine = self._engine

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import functools
 import queue
 import threading
 import time
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds that the engine's own thread is given to end.
 _END_S: Final = 5.0
+#: Seconds after which a thread that waits for the loop looks whether the loop still runs.
+_LOOK_S: Final = 1.0
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -84,7 +88,16 @@ class Outside:
                 done.set_exception(error)
 
         self.loop.call_soon_threadsafe(carry)
+        while not concurrent.futures.wait([done], timeout=_LOOK_S).done:
+            if self._thread is not None and not self._thread.is_alive():
+                raise ActorSystemFailure("the engine was shut down")
         return done.result()
+
+    def call_soon(self, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Call a function in the loop's thread, some time soon; never, if the engine was shut down."""
+        with contextlib.suppress(RuntimeError):  # the loop was closed in this very moment
+            if not self._is_stopped:
+                self.loop.call_soon_threadsafe(functools.partial(function, *args, **kwargs))
 
     @property
     def main(self) -> PrivateContext:
@@ -127,9 +140,8 @@ class PrivateContext:
         outside = self._engine.outside
         if outside.is_here():
             self._cell.actor_send(address, message)
-        elif not outside._is_stopped:
-            cell = self._engine.local(address)
-            outside.loop.call_soon_threadsafe(self._cell.actor_send, cell, message)
+        else:
+            outside.call_soon(self._hand_in, self._engine.local(address), message)
 
     def ask(self, address: ActorAddress, message: Any, timeout: timedelta | float | None = None) -> Any:
         """Send a message and wait for the next one that comes; None when none came in time.

@@ -94,6 +94,11 @@ class Timers:
         del cell.timers[due.key]
         return due.content
 
+    def remaining(self, cell: Cell) -> list[float]:
+        """Clock seconds until each timer of the actor is due. Goes through all timers: to look inside."""
+        now = self._clock.monotonic()
+        return sorted(entry[0] - now for entry in self._heap if entry[2] is cell and _counts(entry))
+
     def next_due(self) -> float | None:
         """The earliest moment, in clock seconds."""
         heap = self._heap

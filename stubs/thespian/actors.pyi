@@ -117,6 +117,7 @@ class ValidatedSource(ActorSystemMessage):
 class Thespian_StatusReq(ActorSystemMessage): ...
 
 class Thespian_ActorStatus(ActorSystemMessage):
+    childActors: list[Any]
     def __init__(
         self,
         address: ActorAddress,
@@ -127,9 +128,11 @@ class Thespian_ActorStatus(ActorSystemMessage):
         exiting: object = None,
     ) -> None: ...
     def addChild(self, childAddress: ActorAddress) -> None: ...
+    def addWakeups(self, wakeups_list: list[tuple[ActorAddress, Any]]) -> None: ...
     def addKeyVal(self, key: str, value: object) -> None: ...
 
 class ActorSystem:
+    _systemBase: Any
     capabilities: dict[str, Any]
     systemAddress: ActorAddress
     def __init__(
