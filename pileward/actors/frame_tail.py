@@ -57,6 +57,16 @@ class TailFrame(Struct, frozen=True):
     """The frame was longer than what is kept of it."""
 
 
+class _Watched:
+    """The deeper memory of one pile, until a moment."""
+
+    __slots__ = ("frames", "until_ms")
+
+    def __init__(self, frames: deque[TailFrame], until_ms: int) -> None:
+        self.frames = frames
+        self.until_ms = until_ms
+
+
 class FrameTail:
     """A ring of `size_mib` MiB; used from the event loop's thread only."""
 
@@ -71,7 +81,7 @@ class FrameTail:
         self._free: list[int] = []
         self._sweep_at = 1024
         self._reasons: dict[str, int] = {}
-        self._watched: dict[str, deque[TailFrame]] = {}
+        self._watched: dict[str, _Watched] = {}
         self._longest = min(LONGEST_FRAME, size - HEADER_SIZE)
         self._packers = [
             struct.Struct(f"{HEADER.format}{length}s").pack_into for length in range(SHORT_FRAME)
@@ -110,15 +120,18 @@ class FrameTail:
             self._ring[start : start + length] = raw
         self._last[slot] = head
         self._head = head + HEADER_SIZE + length
-        if self._watched and (kept := self._watched.get(pile_code)) is not None:
-            kept.append(self._read(pile_code, head)[0])
+        if self._watched and (watched := self._watched.get(pile_code)) is not None:
+            if epoch_ms < watched.until_ms:
+                watched.frames.append(self._read(pile_code, head)[0])
+            else:
+                del self._watched[pile_code]
 
     def last(self, pile_code: str, count: int) -> list[TailFrame]:
         """Return the last `count` frames of one pile that are still there, newest last."""
         if count <= 0:
             return []
-        if (kept := self._watched.get(pile_code)) is not None:
-            return list(kept)[-count:]
+        if (watched := self._watched.get(pile_code)) is not None:
+            return list(watched.frames)[-count:]
         slot = self._slots.get(pile_code)
         offset = NEVER if slot is None else self._last[slot]
         frames: list[TailFrame] = []
@@ -129,21 +142,22 @@ class FrameTail:
         frames.reverse()
         return frames
 
-    def watch(self, pile_code: str) -> bool:
-        """Keep the last 10,000 frames of one pile from now on, whatever the ring forgets.
+    def watch(self, pile_code: str, until_ms: int, now_ms: int) -> bool:
+        """Keep the last 10,000 frames of one pile until then, whatever the ring forgets; both are epoch ms,
+        UTC.
 
-        False when too many piles are watched already.
+        Asking again prolongs. It ends by itself, so that nobody has to clean up after a watcher or a
+        connection that is gone. False when too many piles are watched already.
         """
-        if pile_code in self._watched:
+        if (watched := self._watched.get(pile_code)) is not None:
+            watched.until_ms = max(watched.until_ms, until_ms)
             return True
+        self._watched = {code: one for code, one in self._watched.items() if now_ms < one.until_ms}
         if len(self._watched) >= WATCHED_PILES:
             return False
-        self._watched[pile_code] = deque(self.last(pile_code, WATCHED_FRAMES), maxlen=WATCHED_FRAMES)
+        frames = deque(self.last(pile_code, WATCHED_FRAMES), maxlen=WATCHED_FRAMES)
+        self._watched[pile_code] = _Watched(frames, until_ms)
         return True
-
-    def unwatch(self, pile_code: str) -> None:
-        """Keep no more of the pile than the ring does."""
-        self._watched.pop(pile_code, None)
 
     def touch(self) -> None:
         """Make all pages of the ring resident, so that memory measured later is not the ring's."""

@@ -34,23 +34,24 @@ def test_a_chatty_neighbour_pushes_a_quiet_pile_out_and_it_starts_afresh() -> No
 def test_a_watched_pile_keeps_what_the_ring_forgets() -> None:
     tail = FrameTail(10_000 / MIB)
     tail.append(PILE, "up", b"before", 0)
-    assert tail.watch(PILE)
-    assert tail.watch(PILE)
-    for number in range(WATCHED_FRAMES + 5):
+    until = WATCHED_FRAMES + 5
+    assert tail.watch(PILE, 10, 0)
+    assert tail.watch(PILE, until, 0)
+    for number in range(until):
         tail.append(PILE, "up", number.to_bytes(4, "big"), number)
     frames = tail.last(PILE, 1_000_000)
-    assert [frame.epoch_ms for frame in frames] == list(range(5, WATCHED_FRAMES + 5))
-    assert frames[-1].raw == (WATCHED_FRAMES + 4).to_bytes(4, "big")
-    tail.unwatch(PILE)
+    assert [frame.epoch_ms for frame in frames] == list(range(5, until))
+    assert frames[-1].raw == (until - 1).to_bytes(4, "big")
+    tail.append(PILE, "up", b"too late", until)
     assert len(tail.last(PILE, 1_000_000)) < 500
+    assert tail.last(PILE, 1)[0].raw == b"too late"
 
 
-def test_watching_is_bounded() -> None:
+def test_watching_is_bounded_and_ends_by_itself() -> None:
     tail = FrameTail(1)
-    assert all(tail.watch(str(number)) for number in range(WATCHED_PILES))
-    assert not tail.watch("one more")
-    tail.unwatch("0")
-    assert tail.watch("one more")
+    assert all(tail.watch(str(number), 1_000, 0) for number in range(WATCHED_PILES))
+    assert not tail.watch("one more", 2_000, 999)
+    assert tail.watch("one more", 2_000, 1_000)
 
 
 def test_reasons_are_bounded() -> None:
