@@ -242,7 +242,6 @@ async def test_nothing_is_kept_of_an_exited_actor() -> None:
         instance, cell = weakref.ref(inside(actor)), actor.number
         engine.deliver(actor, ActorExitRequest())
         del actor
-        engine.on_failure = engine.on_quarantine = lambda failure: None  # the tests' own kept the address
         gc.collect()
         assert instance() is None
         left = [
