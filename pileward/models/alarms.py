@@ -30,16 +30,16 @@ class Alarm(Model):
     end_at = fields.DatetimeField(null=True)
     count = fields.IntField(default=1)
     key = fields.CharField(max_length=100)
-    """`<pile>/<gun>/<kind>`; with the begin it names the alarm, so that a repeated write finds it again."""
+    """`<pile>/<gun>/<kind>`; by it a write that is repeated finds what it did the first time."""
     open_key = fields.CharField(max_length=100, null=True, unique=True)
     """The key while it is open, NULL afterwards: so the database keeps one open alarm for each."""
 
     class Meta:
         table = "alarm"
         table_description = "告警"
-        unique_together = (("key", "begin_at"),)
         indexes = (
             Index(fields=("operator_id", "id"), name="idx_alarm_operator"),
             Index(fields=("operator_id", "open_key"), name="idx_alarm_open"),
+            Index(fields=("key", "end_at"), name="idx_alarm_key"),
             Index(fields=("pile_code", "id"), name="idx_alarm_pile"),
         )

@@ -62,7 +62,8 @@ WHERE open_key = ? AND last_at < ?
 _INSERT = """
 INSERT INTO alarm (operator_id, pile_code, gun_no, kind, severity, text_zh, text_en, begin_at, last_at, count,
   key, open_key)
-VALUES ((SELECT operator_id FROM pile WHERE pile_code = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT (SELECT operator_id FROM pile WHERE pile_code = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM alarm WHERE key = ? AND end_at >= ? AND last_at >= ?)
 ON CONFLICT DO NOTHING
 """
 _CLOSE = "UPDATE alarm SET end_at = ?, open_key = NULL WHERE open_key = ? AND last_at <= ?"
@@ -85,7 +86,7 @@ async def open_alarms(connection: BaseDBAsyncClient, writes: Sequence[OpenAlarm]
         begin_at, last_at = utc(first.at), utc(last.at)
         counted.append([len(group), last_at, *words, key, last_at])
         about = [last.pile_code, last.pile_code, last.gun_no, last.kind[:40]]
-        inserted.append([*about, *words, begin_at, last_at, len(group), key, key])
+        inserted.append([*about, *words, begin_at, last_at, len(group), key, key, key, last_at, last_at])
     await execute_many(connection, _COUNT_UP, counted)
     await execute_many(connection, _INSERT, inserted)
     return [None] * len(writes)

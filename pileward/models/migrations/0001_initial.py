@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('key', fields.CharField(max_length=100)),
                 ('open_key', fields.CharField(null=True, unique=True, max_length=100)),
             ],
-            options={'table': 'alarm', 'app': 'pileward', 'unique_together': (('key', 'begin_at'),), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_alarm_operator'), Index(fields=['operator_id', 'open_key'], name='idx_alarm_open'), Index(fields=['pile_code', 'id'], name='idx_alarm_pile')], 'pk_attr': 'id', 'table_description': '告警'},
+            options={'table': 'alarm', 'app': 'pileward', 'indexes': [Index(fields=['operator_id', 'id'], name='idx_alarm_operator'), Index(fields=['operator_id', 'open_key'], name='idx_alarm_open'), Index(fields=['key', 'end_at'], name='idx_alarm_key'), Index(fields=['pile_code', 'id'], name='idx_alarm_pile')], 'pk_attr': 'id', 'table_description': '告警'},
             bases=['Model'],
         ),
         ops.CreateModel(
