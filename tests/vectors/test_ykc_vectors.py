@@ -1,8 +1,8 @@
 """The codec against published frames (`ykc_vectors.json`) and against frames built from the reference.
 
-A published sample says for itself whether its length and its checksum hold. Three rules: a good one must be
-decoded and encoded back byte by byte; one with a wrong checksum must be refused as it stands and accepted with
-the right one; one with a wrong length must be refused.
+A published sample says for itself whether its length and its checksum hold. Three rules: a good one must
+be decoded and encoded back byte by byte; one with a wrong checksum must be refused as it stands and accepted
+with the right one; one with a wrong length must be refused.
 """
 
 from __future__ import annotations

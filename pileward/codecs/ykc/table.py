@@ -197,7 +197,7 @@ class Layout:
         padded = body + bytes(self.size - len(body))
         full = self._read(padded, 0) if self.tail is None else self._read(padded, 0, ())
         values = [None if name in missing else getattr(full, name) for name in self.frame.__struct_fields__]
-        is_tolerated = len(body) == self.size - self.optional_tail
+        is_tolerated = 0 < self.optional_tail == self.size - len(body)
         return Body(self.frame(*values), () if is_tolerated else missing)
 
     def _missing(self, length: int) -> tuple[str, ...]:

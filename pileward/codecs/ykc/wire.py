@@ -10,7 +10,7 @@ All numbers are unsigned and little endian (YKC 1.6, data types); negative value
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, DecimalException
 from typing import Any, Final
 
 from pileward.codecs.ykc import cp56
@@ -82,7 +82,7 @@ class Scaled(Unsigned):
             if isinstance(value, bool) or not number.is_finite():
                 raise ValueError(f"{value!r} is not a decimal number")
             return int(number.scaleb(self.digits).quantize(Decimal(1), ROUND_HALF_UP))
-        except InvalidOperation:
+        except DecimalException:
             raise ValueError(f"{value!r} is not a decimal number") from None
 
 
