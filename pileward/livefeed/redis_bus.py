@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import deque
 from collections.abc import AsyncIterator
+from operator import itemgetter
 from typing import Any
 
+import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
@@ -44,6 +47,9 @@ SILENCE_LIMIT_S = 5.0
 """Pings go out each second; no answer for so long and the connection is half-open."""
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
 FAILURES = (RedisError, OSError, TimeoutError)
 
@@ -268,20 +274,25 @@ class RedisBus:
             return
         topic = name.removeprefix(self._feed)
         if kind == "message":
-            self._hub.deliver(topic, message["data"])
+            with contextlib.suppress(msgspec.MsgspecError):  # a stranger's message on our channel
+                for payload in _unpack(message["data"]):
+                    self._hub.deliver(topic, payload)
         elif topic in self._heard:
             self._heard[topic].set()
 
     async def _write(self) -> None:
-        """Send what is queued, many events a round trip."""
+        """Send what is queued, many events a round trip; neighbours of one topic share a message.
+
+        Under load that saves most of the work at both ends and in Redis, and changes no order.
+        """
         while True:
             await self._has_work.wait()
             self._has_work.clear()
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
                 pipeline = self._redis.pipeline(transaction=False)
-                for topic, payload in batch:
-                    pipeline.publish(self._feed + topic, payload)
+                for topic, run in itertools.groupby(batch, itemgetter(0)):
+                    pipeline.publish(self._feed + topic, _pack([payload for _, payload in run]))
                 try:
                     await pipeline.execute()
                 except BaseException:
