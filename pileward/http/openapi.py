@@ -18,7 +18,8 @@ REFUSALS: Final = {
     400: "值不可接受 / a value that cannot be accepted",
     404: "所指之物不存在 / what was named does not exist",
     409: "与当前状态冲突 / in conflict with the present state",
-    503: "actor_quarantined, actor_gone",
+    426: "websocket_required",
+    503: "actor_quarantined, actor_gone, not_ready",
     504: "no_answer",
 }
 """What a refusal by the business means, by status; its code tells more."""

@@ -1,7 +1,7 @@
 // The debug page: the actor tree, one actor with its machines, its frames as they pass, and decoding by hand.
 
 import { Feed } from "./feed.js";
-import { age, both, clock } from "./words.js";
+import { age, both, clock, kilowatt, kilowattHours } from "./words.js";
 
 const REFRESH_MS = 2_000;
 const ROWS_MAX = 400;
@@ -140,24 +140,35 @@ async function showActor() {
   const root = $("actor");
   if (!root.querySelector(".summary")) root.replaceChildren(el("div", { className: "summary" }), el("div", { className: "tail" }));
   const summary = root.querySelector(".summary");
+  const scrolled = summary.querySelector(".scroll")?.scrollTop ?? 0;
   const open = new Set([...summary.querySelectorAll("details[open]")].map((details) => details.dataset.key));
   const { transitions = [], guns = [], ...rest } = info.detail;
   summary.replaceChildren(
     el("h2", {}, code ?? info.actor_class, " ", badge(info.is_quarantined ? "quarantined" : info.state), " ", el("span", { className: "soft mono" }, info.path)),
-    info.last_error ? el("p", { className: "error" }, `最后错误 last error: ${info.last_error}`) : null,
+    ...(info.last_error ? [el("p", { className: "error" }, `最后错误 last error: ${info.last_error}`)] : []),
     el("dl", { className: "facts" }, ...[
       ["上级 parent", parent ?? "–"], ["信箱 mailbox", info.mailbox_depth], ["已处理 handled", info.handled], ["失败 failures", info.failures],
       ["重启 restarts", info.restarts], ["定时器 timers", info.timers], ["下级 children", info.children], ["年龄 age", `${Math.round(info.age_s)} s`],
-      ...Object.entries(rest).filter(([, value]) => typeof value !== "object" || value === null).map(([key, value]) => [key, value]),
+      ...Object.entries(rest).filter(([, value]) => typeof value !== "object" || value === null).map(([key, value]) => [key, key === "since" && value ? clock(value) : value]),
     ].map(fact)),
   );
   const objects = Object.entries(rest).filter(([, value]) => typeof value === "object" && value !== null && Object.keys(value).length > 0);
   if (code) summary.append(await diagrams(info, guns));
-  if (guns.length) summary.append(fold("guns", `枪 guns (${guns.length})`, guns, true));
-  for (const [key, value] of objects) summary.append(fold(key, key, value, false));
+  if (guns.length) summary.append(gunTable(guns), fold("guns", "枪的全部数据 all gun data", guns));
+  for (const [key, value] of objects) summary.append(fold(key, key, value));
   if (transitions.length) summary.append(transitionTable(transitions));
   for (const details of summary.querySelectorAll("details")) details.open = open.has(details.dataset.key);
+  if (summary.querySelector(".scroll")) summary.querySelector(".scroll").scrollTop = scrolled;
   if (code && !state.frames) startFrames(code);
+}
+
+function gunTable(guns) {
+  const cells = (gun) => [
+    gun.gun_no, badge(gun.state), gun.reported_state ?? "", gun.since ? clock(gun.since) : "–", gun.telemetry_age_s != null ? `${gun.telemetry_age_s} s` : "–", gun.is_plugged ? "是 yes" : gun.is_plugged === false ? "否 no" : "–",
+    gun.soc_pct != null ? `${gun.soc_pct} %` : "–", gun.power_w != null ? kilowatt(gun.power_w) : "–", gun.energy_e4_kwh != null ? kilowattHours(gun.energy_e4_kwh) : "–", (gun.fault_codes ?? []).join(", ") || "–",
+  ];
+  const names = ["枪 gun", "显示 shown", "上报 reported", "自 since", "数据 data age", "插枪 plugged", "SOC", "功率 power", "电量 energy", "故障 faults"];
+  return el("table", {}, el("thead", {}, el("tr", {}, ...names.map((name) => el("th", {}, name)))), el("tbody", {}, ...guns.map((gun) => el("tr", {}, ...cells(gun).map((cell) => el("td", {}, cell instanceof Node ? cell : String(cell)))))));
 }
 
 function fold(key, title, value) {

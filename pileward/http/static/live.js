@@ -1,7 +1,7 @@
 // The live page: lays each change over what is shown. One element a gun, touched only when something changed.
 
 import { Feed } from "./feed.js";
-import { GROUPS, PILE_STATES, REASONS, age, both, clock, gunWords, kilowatt, kilowattHours, span, yuan } from "./words.js";
+import { ALARMS, GROUPS, PILE_STATES, REASONS, age, both, clock, gunWords, kilowatt, kilowattHours, span, yuan } from "./words.js";
 
 const DENSE_FROM = 160; // guns on the page from which tiles are drawn small
 const TICKER_LENGTH = 40;
@@ -36,7 +36,7 @@ function onLink(isUp, waitMs) {
 function apply(event) {
   if (event.type === "gun") changeGun(event);
   else if (event.type === "pile") changePile(event);
-  if (event.type === "alarm" || (event.type === "pile" && event.reason)) addToTicker(event);
+  if (event.type !== "gun") addToTicker(event);
 }
 
 // ── Drawing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +108,7 @@ function drawPile(view, station) {
   }
   piles.set(view.pile_code, entry);
   showPile(entry);
+  silenceQuarantined(entry);
   return element;
 }
 
@@ -201,9 +202,20 @@ function changePile(event) {
   const since = entry.view.state === event.state ? entry.view.since : event.at;
   entry.view = { ...entry.view, state: event.state, reason: event.reason, tariff_ok: event.tariff_ok, since };
   showPile(entry);
+  silenceQuarantined(entry);
+}
+
+/** Nobody listens to a quarantined pile, so what its guns said last is no longer true. */
+function silenceQuarantined(entry) {
+  if (entry.view.state !== "quarantined") return;
+  for (const gun of entry.guns.values()) {
+    gun.view = { ...gun.view, state: "offline", since: entry.view.since };
+    showGun(gun);
+  }
 }
 
 function addToTicker(event) {
+  if (event.reason === "tariff" || event.reason === "changed") return; // shown on the pile; no news for the street
   const item = document.createElement("li");
   const when = document.createElement("time");
   when.className = "when";
@@ -217,7 +229,8 @@ function addToTicker(event) {
   item.append(title, " ");
   if (event.type === "alarm") {
     item.dataset.tone = event.is_open ? { fault: "bad", warning: "warn" }[event.severity] ?? "" : "good";
-    item.append(both("span", event.is_open ? ["告警", "alarm"] : ["告警解除", "alarm cleared"]), " ", event.text);
+    const [zh, en] = event.text ? event.text.split(" / ") : alarmWords(event.kind);
+    item.append(both("span", event.is_open ? [`告警：${zh}`, en] : [`告警解除：${zh}`, `cleared: ${en}`]));
   } else {
     const state = PILE_STATES[event.state] ?? [event.state, event.state];
     const reason = REASONS[event.reason] ?? [event.reason, event.reason];
@@ -227,6 +240,10 @@ function addToTicker(event) {
   const list = $("ticker");
   list.prepend(item);
   while (list.children.length > TICKER_LENGTH) list.lastChild.remove();
+}
+
+function alarmWords(kind) {
+  return faultTexts[kind.replace(/^fault:/, "")] ?? ALARMS[kind] ?? [kind, kind];
 }
 
 // ── Counters, filter, search, ages ───────────────────────────────────────────────────────────────────────────────

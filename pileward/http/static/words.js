@@ -26,7 +26,7 @@ export const GROUPS = {
 };
 
 export const PILE_STATES = {
-  unknown: ["尚未连接", "not seen yet"],
+  unknown: ["尚未连接", "never connected"],
   registering: ["登录中", "logging in"],
   online: ["在线", "online"],
   offline: ["离线", "offline"],
@@ -36,21 +36,38 @@ export const PILE_STATES = {
 };
 
 export const REASONS = {
+  started: ["等待连接", "waiting for it to connect"],
   login: ["已登录", "logged in"],
-  started: ["平台启动", "platform started"],
-  silence: ["心跳中断", "silent"],
-  silent: ["心跳中断", "silent"],
-  link_lost: ["连接断开", "connection lost"],
-  closed: ["连接关闭", "connection closed"],
+  restarted: ["桩程序出错后已重启", "its actor was restarted after a failure"],
+  actor_failed: ["桩程序出错，正在重启", "its actor failed and is restarting"],
+  quarantined: ["桩程序反复出错，已隔离", "its actor failed repeatedly and is quarantined"],
+  changed: ["资料已修改", "its record was changed"],
+  tariff: ["计费模型", "tariff"],
+  silent: ["心跳中断", "no heartbeat"],
   replaced: ["被新连接取代", "replaced by a newer connection"],
-  failed: ["出错后重启", "restarted after a failure"],
-  restarted: ["出错后重启", "restarted after a failure"],
-  quarantined: ["反复出错，已隔离", "quarantined after repeated failures"],
-  maintenance: ["进入维护", "taken into maintenance"],
-  maintenance_over: ["维护结束", "maintenance over"],
-  tariff_ok: ["计费模型一致", "tariff confirmed"],
-  tariff_pending: ["计费模型待下发", "tariff not confirmed yet"],
-  retired: ["退役", "retired"],
+  peer_closed: ["对方关闭连接", "the pile closed the connection"],
+  failed: ["连接程序出错", "the connection's actor failed"],
+  damaged_frames: ["连续坏帧，已断开", "closed after damaged frames in a row"],
+  too_much_before_login: ["登录前数据过多", "too much before login"],
+  no_login: ["未按时登录", "no login in time"],
+  login_refused: ["登录被拒绝", "login refused"],
+  slow_peer: ["对方不读数据，已断开", "closed: it does not read"],
+  network_error: ["网络中断", "network error"],
+  retired: ["已退役", "retired"],
+  shutdown: ["平台停止", "the platform stops"],
+};
+
+export const ALARMS = {
+  offline: ["离线", "offline"],
+  no_tariff: ["未配置计费模型", "no tariff"],
+  tariff_failed: ["计费模型下发失败", "tariff push failed"],
+  clock_drift: ["桩时钟偏差", "clock drift"],
+  gun_silent: ["单枪无心跳", "silent gun"],
+  record_missing: ["缺交易记录", "record missing"],
+  record_differs: ["交易记录不一致", "record differs"],
+  record_unconfirmed: ["交易记录未确认", "record unconfirmed"],
+  login_mismatch: ["登录信息与登记不符", "login differs from the register"],
+  quarantined: ["已隔离", "quarantined"],
 };
 
 export function gunWords(state) {
