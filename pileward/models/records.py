@@ -14,7 +14,7 @@ from pileward.models.operators import Operator
 class PileRecord(Model):
     """One content of one transaction record; never updated but for its repeats, never deleted.
 
-    (protocol, wire number, pile) is the key that the pile uses. The first content under a key has variant 0
+    (wire number, pile, protocol) is the key that the pile uses. The first content under a key has variant 0
     and is the one to settle; a repeat with other content is a row of its own with the next variant.
     """
 
@@ -41,8 +41,8 @@ class PileRecord(Model):
         table = "pile_record"
         table_description = "交易记录"
         unique_together = (
-            ("protocol", "wire_number", "pile_code", "variant"),
-            ("protocol", "wire_number", "pile_code", "content_hash"),
+            ("wire_number", "pile_code", "protocol", "variant"),
+            ("wire_number", "pile_code", "protocol", "content_hash"),
         )
         indexes = (
             Index(fields=("operator_id", "id"), name="idx_record_operator"),

@@ -22,7 +22,7 @@ VARIANTS_MAX: Final = 8
 
 
 class StoreRecord(msgspec.Struct, frozen=True):
-    """Keep a record durably; its key is (protocol, pile, wire number), its content is `body`."""
+    """Keep a record durably; its key is (wire number, pile, protocol), its content is `body`."""
 
     protocol: str
     pile_code: str
@@ -70,11 +70,10 @@ class RecordView(msgspec.Struct, frozen=True):
 
 
 Key = tuple[str, str, str]
-"""(protocol, wire number, pile): what the pile calls the record."""
+"""(wire number, pile, protocol): what the pile calls the record, in the order of the index."""
 
 _KNOWN = """
-SELECT id, protocol, wire_number, pile_code, variant, content_hash
-FROM pile_record WHERE protocol = ? AND {among}
+SELECT id, protocol, wire_number, pile_code, variant, content_hash FROM pile_record WHERE {among}
 """
 _INSERT = """
 INSERT INTO pile_record (operator_id, protocol, pile_code, wire_number, variant, gun_no, content_hash, body,
@@ -94,7 +93,7 @@ class _Known:
 
 async def store_records(connection: BaseDBAsyncClient, writes: Sequence[StoreRecord]) -> list[RecordResult]:
     """Bulk form of StoreRecord. A record of a pile that is not registered is an IntegrityError."""
-    keys = [(write.protocol, write.wire_number, write.pile_code) for write in writes]
+    keys = [(write.wire_number, write.pile_code, write.protocol) for write in writes]
     known = await _known(connection, keys)
     hashes = [hashlib.sha256(write.body).hexdigest() for write in writes]
     states: list[RecordState] = []
@@ -123,16 +122,13 @@ async def store_records(connection: BaseDBAsyncClient, writes: Sequence[StoreRec
 
 
 async def _known(connection: BaseDBAsyncClient, keys: Iterable[Key]) -> dict[Key, _Known]:
-    numbers: dict[str, set[str]] = {}
-    for protocol, wire_number, _ in keys:
-        numbers.setdefault(protocol, set()).add(wire_number)
-    known: dict[Key, _Known] = {}
     query = _KNOWN.format(among=among(connection, "wire_number"))
-    for protocol, wanted in numbers.items():
-        for row in await select(connection, query, protocol, listed(connection, sorted(wanted))):
-            found = known.setdefault((row["protocol"], row["wire_number"], row["pile_code"]), _Known())
-            found.variants[row["content_hash"]] = row["variant"]
-            found.ids[row["variant"]] = row["id"]
+    numbers = sorted({wire_number for wire_number, _, _ in keys})
+    known: dict[Key, _Known] = {}
+    for row in await select(connection, query, listed(connection, numbers)):
+        found = known.setdefault((row["wire_number"], row["pile_code"], row["protocol"]), _Known())
+        found.variants[row["content_hash"]] = row["variant"]
+        found.ids[row["variant"]] = row["id"]
     return known
 
 

@@ -43,11 +43,11 @@ async def execute_many(connection: BaseDBAsyncClient, statement: str, rows: list
 def among(connection: BaseDBAsyncClient, column: str) -> str:
     """A condition with one parameter, made by `listed`: the text column is one of a list of any length.
 
-    The statement stays the same for every length, so the database can keep its plan.
+    The statement stays the same for every length, so the database can keep it prepared.
     """
     if is_postgres(connection):
-        return f"{column} = ANY(CAST(? AS text[]))"
-    return f"{column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - a column's name, never a value
+        return f"{column} IN (SELECT unnest(CAST(? AS text[])))"
+    return f"{column} IN (SELECT value FROM json_each(?))"  # noqa: S608
 
 
 def listed(connection: BaseDBAsyncClient, values: Sequence[str]) -> Any:

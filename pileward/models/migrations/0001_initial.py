@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                 ('repeats', fields.IntField(default=0)),
                 ('last_received_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'pile_record', 'app': 'pileward', 'unique_together': (('protocol', 'wire_number', 'pile_code', 'variant'), ('protocol', 'wire_number', 'pile_code', 'content_hash')), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_record_operator'), Index(fields=['pile_code', 'id'], name='idx_record_pile')], 'pk_attr': 'id', 'table_description': '交易记录'},
+            options={'table': 'pile_record', 'app': 'pileward', 'unique_together': (('wire_number', 'pile_code', 'protocol', 'variant'), ('wire_number', 'pile_code', 'protocol', 'content_hash')), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_record_operator'), Index(fields=['pile_code', 'id'], name='idx_record_pile')], 'pk_attr': 'id', 'table_description': '交易记录'},
             bases=['Model'],
         ),
         ops.CreateModel(
