@@ -58,7 +58,7 @@ def test_a_damaged_frame_before_another_is_dropped_whole() -> None:
 def test_a_damaged_frame_at_the_end_is_dropped_whole() -> None:
     stream = Stream()
     assert stream.receive(DAMAGED, 0.0) == [Garbage(DAMAGED, BAD_CHECKSUM)]
-    assert stream.waiting == 0
+    assert stream.buffer == b""
 
 
 def test_a_wrong_length_costs_no_more_than_its_first_byte() -> None:

@@ -59,7 +59,7 @@ READ = [
 def layout_of_one(kind: wire.Wire) -> Layout:
     """A frame with one field of a wire type, not registered."""
     value = Annotated[Any, kind, "", ""]
-    one = msgspec.defstruct("One", [("value", value)], bases=(Frame,), frozen=True, gc=False)
+    one: Any = msgspec.defstruct("One", [("value", value)], bases=(Frame,), frozen=True, gc=False)
     return Layout(Kind(0xFF, "One", "", True, None, "", "", False), one, 0)
 
 

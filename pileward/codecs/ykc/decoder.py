@@ -5,11 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from pileward.codecs.base import ENCRYPTED, FrameError, Garbage
-from pileward.codecs.ykc import frames
 from pileward.codecs.ykc.envelope import BODY_AT, CrcOrder, Stream, is_low_first, wrap
 from pileward.codecs.ykc.table import BY_CLASS, Frame, layout_of
-
-__all__ = ["Decoder", "Packet", "encode_frame", "frames", "parse"]
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,8 @@ through `decoder` and `reading`, which gives the same messages (a test holds the
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+import struct
+from typing import Final
 
 from fastcrc.crc16 import modbus
 
@@ -15,7 +16,7 @@ from pileward.codecs.base import FrameError, Garbage, NotSupported, OnFrame
 from pileward.codecs.ykc import frames
 from pileward.codecs.ykc.decoder import encode_frame, parse
 from pileward.codecs.ykc.enums import fault_codes
-from pileward.codecs.ykc.envelope import BODY_AT, OVERHEAD, CrcOrder, Stream, is_low_first
+from pileward.codecs.ykc.envelope import BODY_AT, OVERHEAD, START, CrcOrder, Stream, is_low_first
 from pileward.codecs.ykc.plausible import (
     AMOUNT_MAX_E4_YUAN,
     CURRENT_MAX_E1_A,
@@ -25,7 +26,7 @@ from pileward.codecs.ykc.plausible import (
     VOLTAGE_MAX_E1_V,
     is_gun_no,
 )
-from pileward.codecs.ykc.reading import HOMED, STATUSES, UNDECODABLE, uplink_of
+from pileward.codecs.ykc.reading import HOMED, PLUGGED, STATUSES, UNDECODABLE, uplink_of
 from pileward.codecs.ykc.table import BY_CLASS
 from pileward.codecs.ykc.wire import GUN_READ, TEMP0_READ, TEMP_OFFSET_C
 from pileward.codecs.ykc.writing import frame_of
@@ -36,15 +37,23 @@ from pileward.values import SOC_MAX_PCT
 CACHED_MOST: Final = 4096
 """Entries of each cache of one connection; beyond, it starts anew (a concentrator has some hundred piles)."""
 
-_HEARTBEAT_SIZE: Final = BY_CLASS[frames.Heartbeat].size + OVERHEAD
-_TELEMETRY_SIZE: Final = BY_CLASS[frames.RealTimeData].size + OVERHEAD
-_unpack_telemetry = BY_CLASS[frames.RealTimeData].unpack_from
+_BEAT: Final = BY_CLASS[frames.Heartbeat].size + OVERHEAD
+_DATA: Final = BY_CLASS[frames.RealTimeData].size + OVERHEAD
+_BEAT_LENGTH: Final = _BEAT - 4
+_DATA_LENGTH: Final = _DATA - 4
+_ANSWER_START: Final = bytes((START, BY_CLASS[frames.HeartbeatAnswer].size + 4))
+_unpack_data: Final = struct.Struct("<2xH2x" + BY_CLASS[frames.RealTimeData].form).unpack_from
+"""Sequence and fields of 0x13 from the start of its frame."""
+
+# Lookups by raw byte for the short way; what is not in them is odd and raises IndexError.
 _GUN_NOS: Final = tuple(number if is_gun_no(number) else 0 for number in GUN_READ)
-"""Gun number by wire byte; 0 for what cannot be one."""
-_RAW_TEMP_MAX: Final = TEMP_MAX_C + TEMP_OFFSET_C
+_TEMPS: Final = TEMP0_READ[: TEMP_MAX_C + TEMP_OFFSET_C + 1]
+_STATUSES: Final = tuple(STATUSES[value] for value in range(len(STATUSES)))
+_HOMED: Final = tuple(HOMED[value] for value in range(len(HOMED)))
+_PLUGGED: Final = tuple(PLUGGED[value] for value in range(len(PLUGGED)))
 _NO_TRADE: Final = bytes(16)
 _NO_CABLE: Final = bytes(8)
-_STATUS_MAX: Final = max(STATUSES)
+_PILE_DIGITS: Final = 14
 _PILE_AT: Final = (slice(0, 7), slice(16, 23))
 """Where a body may name its pile: at its start, or behind a transaction number."""
 
@@ -52,14 +61,27 @@ _PILE_AT: Final = (slice(0, 7), slice(16, 23))
 class YkcDialect:
     """YKC 1.5, 1.6 and 1.7 on one connection, which may carry several piles."""
 
+    __slots__ = (
+        "_answers",
+        "_beats",
+        "_codes",
+        "_high_first",
+        "_is_plain",
+        "_own_sequence",
+        "odd_lengths",
+        "on_frame",
+        "stream",
+    )
+
     def __init__(self, crc_order: CrcOrder = CrcOrder.BOTH, on_frame: OnFrame | None = None) -> None:
         self.stream = Stream(crc_order)
         self.on_frame = on_frame
         self.odd_lengths: dict[int, int] = {}
         """Bodies of unexpected length by frame type, counted."""
+        self._is_plain = crc_order in (CrcOrder.BOTH, CrcOrder.LOW)
         self._own_sequence = 0
         self._codes: dict[bytes, str] = {}
-        self._heartbeats: dict[bytes, tuple[str, int, bool]] = {}
+        self._beats: dict[bytes, tuple[str, int, bool]] = {}
         self._answers: dict[tuple[str, int], bytes] = {}
         self._high_first: set[str] = set()
 
@@ -71,6 +93,7 @@ class YkcDialect:
     @crc_order.setter
     def crc_order(self, order: CrcOrder) -> None:
         self.stream.order = order
+        self._is_plain = order in (CrcOrder.BOTH, CrcOrder.LOW)
 
     def partial_deadline(self) -> float | None:
         """When a waiting partial frame is given up (monotonic s): call `receive(b"", now)` then."""
@@ -78,11 +101,16 @@ class YkcDialect:
 
     def receive(self, data: bytes, now: float) -> list[Uplink | Garbage]:
         """Take bytes; return uplinks and garbage in the order they came. Never raises."""
-        items = cast("list[Any]", self.stream.receive(data, now))
-        for at, raw in enumerate(items):
-            if raw.__class__ is bytes:
-                items[at] = self._uplink(raw)
-        return items
+        if self._is_plain and not self.stream.buffer:
+            message = self._common(data)
+            if message is not None:
+                if self.on_frame is not None:
+                    self.on_frame(data, message.pile_code)
+                return [message]
+        return [
+            self._uplink(item) if item.__class__ is bytes else item  # type: ignore[misc]
+            for item in self.stream.receive(data, now)
+        ]
 
     def send(self, downlink: Downlink) -> bytes:
         """Make the frame of a downlink; without `wire_seq` it gets this connection's next own number.
@@ -90,60 +118,49 @@ class YkcDialect:
         Raises NotSupported for messages that YKC has no frame for, FrameError for values that do not fit.
         """
         sequence = downlink.wire_seq
-        if sequence is None:
-            sequence = self._own_sequence
-            self._own_sequence = sequence + 1 & 0xFFFF
-        order = self.stream.order
-        if order is CrcOrder.MIRROR:
-            order = CrcOrder.HIGH if downlink.pile_code in self._high_first else CrcOrder.LOW
-        if downlink.__class__ is HeartbeatAnswer and order is not CrcOrder.HIGH:
-            tail = self._answers.get((downlink.pile_code, downlink.gun_no)) or self._answer_tail(downlink)
+        if downlink.__class__ is HeartbeatAnswer and sequence is not None and self._is_plain:
+            key = (downlink.pile_code, downlink.gun_no)
+            tail = self._answers.get(key) or self._answer_tail(downlink, key)
             covered = sequence.to_bytes(2, "little") + tail
-            return b"\x68\x0d" + covered + modbus(covered).to_bytes(2, "little")
+            return _ANSWER_START + covered + modbus(covered).to_bytes(2, "little")
         frame = frame_of(downlink)
         if frame is None:
             raise NotSupported(f"YKC has no frame for {type(downlink).__name__}")
-        return encode_frame(frame, sequence, order)
+        if sequence is None:
+            sequence = self._own_sequence
+            self._own_sequence = sequence + 1 & 0xFFFF
+        return encode_frame(frame, sequence, self._order_to(downlink.pile_code))
 
-    def _uplink(self, raw: bytes) -> Uplink | Garbage:
-        """Read one good frame, the short way if it is one of the two common ones and nothing is odd."""
-        if self.stream.order is CrcOrder.MIRROR:
-            self._note_order(raw)
-        message: Uplink | Garbage | None = None
-        if raw[4] == 0:
-            if raw[5] == 0x03 and len(raw) == _HEARTBEAT_SIZE:
-                message = self._heartbeat(raw)
-            elif raw[5] == 0x13 and len(raw) == _TELEMETRY_SIZE:
-                message = self._telemetry(raw)
-        if message is None:
-            message = self._any(raw)
-        if self.on_frame is not None:
-            self.on_frame(raw, "" if message.__class__ is Garbage else message.pile_code)  # type: ignore[union-attr]
-        return message
-
-    def _heartbeat(self, raw: bytes) -> Heartbeat | None:
-        body = raw[BODY_AT:-2]
-        known = self._heartbeats.get(body)
-        if known is None:
-            gun_no = _GUN_NOS[body[7]]
-            if not gun_no:
-                return None
-            known = (self._code(body[:7]), gun_no, body[8] == 1)
-            if len(self._heartbeats) >= CACHED_MOST:
-                self._heartbeats.clear()
-            self._heartbeats[body] = known
-        return Heartbeat(known[0], raw[2] | raw[3] << 8, known[1], known[2])
+    def _common(self, data: bytes) -> Uplink | None:
+        """Read what is exactly one heartbeat of a gun seen before, or one plausible 0x13; else None."""
+        size = len(data)
+        if size == _BEAT:
+            known = self._beats.get(data[4:15])
+            if known and data[1] == _BEAT_LENGTH and data[0] == START and modbus(data[2:]) == 0:
+                return Heartbeat(known[0], data[2] | data[3] << 8, known[1], known[2])
+        elif (
+            size == _DATA
+            and data[5] == 0x13
+            and data[4] == 0
+            and data[1] == _DATA_LENGTH
+            and data[0] == START
+            and modbus(data[2:]) == 0
+        ):
+            return self._telemetry(data)
+        return None
 
     def _telemetry(self, raw: bytes) -> Telemetry | None:
+        """Read a good frame of 0x13 in which everything is plausible; None: take the long way."""
         (
+            sequence,
             trade_no,
             pile_no,
             gun,
             status,
             homed,
             plugged,
-            e1_v,
-            e1_a,
+            voltage,
+            current,
             cable_temp,
             cable_code,
             soc,
@@ -154,46 +171,58 @@ class YkcDialect:
             loss_energy,
             amount,
             faults,
-        ) = _unpack_telemetry(raw, BODY_AT)
+        ) = _unpack_data(raw)
         gun_no = _GUN_NOS[gun]
         if (
             gun_no == 0
             or soc > SOC_MAX_PCT
-            or e1_v > VOLTAGE_MAX_E1_V
-            or e1_a > CURRENT_MAX_E1_A
+            or voltage > VOLTAGE_MAX_E1_V
+            or current > CURRENT_MAX_E1_A
             or energy > ENERGY_MAX_E4_KWH
             or loss_energy > ENERGY_MAX_E4_KWH
             or amount > AMOUNT_MAX_E4_YUAN
             or minutes > MINUTES_MAX
             or minutes_left > MINUTES_MAX
-            or cable_temp > _RAW_TEMP_MAX
-            or battery_temp > _RAW_TEMP_MAX
-            or status > _STATUS_MAX
-            or homed > 2
-            or plugged > 1
         ):
             return None
-        return Telemetry(
-            self._codes.get(pile_no) or self._code(pile_no),
-            raw[2] | raw[3] << 8,
-            gun_no,
-            STATUSES[status],
-            "" if trade_no == _NO_TRADE else trade_no.hex().upper(),
-            plugged == 1,
-            HOMED[homed],
-            e1_v * 100,
-            e1_a * 100,
-            TEMP0_READ[cable_temp],
-            "" if cable_code == _NO_CABLE else cable_code.hex().upper(),
-            soc,
-            TEMP0_READ[battery_temp],
-            minutes * 60,
-            minutes_left * 60,
-            energy,
-            loss_energy,
-            amount,
-            fault_codes(faults) if faults else (),
-        )
+        try:
+            return Telemetry(
+                self._codes.get(pile_no) or self._code(pile_no),
+                sequence,
+                gun_no,
+                _STATUSES[status],
+                "" if trade_no == _NO_TRADE else trade_no.hex().upper(),
+                _PLUGGED[plugged],
+                _HOMED[homed],
+                voltage * 100,
+                current * 100,
+                _TEMPS[cable_temp],
+                "" if cable_code == _NO_CABLE else cable_code.hex().upper(),
+                soc,
+                _TEMPS[battery_temp],
+                minutes * 60,
+                minutes_left * 60,
+                energy,
+                loss_energy,
+                amount,
+                fault_codes(faults) if faults else (),
+            )
+        except IndexError:
+            return None
+
+    def _uplink(self, raw: bytes) -> Uplink | Garbage:
+        """Read one good frame."""
+        message: Uplink | Garbage | None = None
+        if raw[5] == 0x13 and len(raw) == _DATA and raw[4] == 0:
+            message = self._telemetry(raw)
+        if message is None:
+            message = self._any(raw)
+        code = "" if isinstance(message, Garbage) else message.pile_code
+        if self.stream.order is CrcOrder.MIRROR and code:
+            self._note_order(raw, code)
+        if self.on_frame is not None:
+            self.on_frame(raw, code)
+        return message
 
     def _any(self, raw: bytes) -> Uplink | Garbage:
         packet = parse(raw)
@@ -206,12 +235,19 @@ class YkcDialect:
         except Exception:
             code = self._known_code(packet.body)
             return Malformed(code, packet.sequence, packet.frame_type, UNDECODABLE, packet.body)
-        self._remember(message.pile_code)
+        if isinstance(message, Heartbeat):
+            self._remember(raw, message)
+        elif len(message.pile_code) == _PILE_DIGITS:
+            self._code(bytes.fromhex(message.pile_code))
         return message
 
-    def _remember(self, code: str) -> None:
-        if len(code) == 14:
-            self._code(bytes.fromhex(code))
+    def _remember(self, raw: bytes, beat: Heartbeat) -> None:
+        """Let the next heartbeat of this gun, with the same state, take the short way."""
+        if len(self._beats) >= CACHED_MOST:
+            self._beats.clear()
+        if len(raw) == _BEAT:
+            code = self._code(raw[BODY_AT : BODY_AT + 7])
+            self._beats[raw[4:15]] = (code, beat.gun_no, beat.is_faulty)
 
     def _code(self, raw: bytes) -> str:
         """The pile code of a pile number on the wire; the same text object for the same pile."""
@@ -226,23 +262,29 @@ class YkcDialect:
         """The pile that a body seems to name: one that spoke on this connection before, or ""."""
         return next((self._codes[body[at]] for at in _PILE_AT if body[at] in self._codes), "")
 
-    def _answer_tail(self, answer: HeartbeatAnswer) -> bytes:
+    def _answer_tail(self, answer: Downlink, key: tuple[str, int]) -> bytes:
         """Encryption flag, type and body of a heartbeat answer, which never change for a gun."""
         frame = frame_of(answer)
         assert frame is not None
-        tail = b"\0\x04" + BY_CLASS[type(frame)].encode(frame)
+        layout = BY_CLASS[type(frame)]
+        tail = bytes((0, layout.kind.code)) + layout.encode(frame)
         if len(self._answers) >= CACHED_MOST:
             self._answers.clear()
-        self._answers[answer.pile_code, answer.gun_no] = tail
+        self._answers[key] = tail
         return tail
 
-    def _note_order(self, raw: bytes) -> None:
-        """Remember which order the pile of this frame uses for its checksum."""
-        packet = parse(raw)
-        code = "" if isinstance(packet, Garbage) else getattr(packet.frame, "pile_no", "")
+    def _order_to(self, code: str) -> CrcOrder:
+        """The checksum order for a pile."""
+        order = self.stream.order
+        if order is not CrcOrder.MIRROR:
+            return order
+        return CrcOrder.HIGH if code in self._high_first else CrcOrder.LOW
+
+    def _note_order(self, raw: bytes, code: str) -> None:
+        """Remember which order this pile used last."""
         if is_low_first(raw):
             self._high_first.discard(code)
-        elif code:
+        elif len(self._high_first) < CACHED_MOST:
             self._high_first.add(code)
 
 

@@ -70,25 +70,21 @@ class Stream:
     byte.
     """
 
-    __slots__ = ("_buffer", "_progress_at", "order")
+    __slots__ = ("_progress_at", "buffer", "order")
 
     def __init__(self, order: CrcOrder = CrcOrder.BOTH) -> None:
         self.order = order
-        self._buffer = b""
+        self.buffer = b""
+        """Bytes that wait for the rest of their frame; only this class changes it."""
         self._progress_at = 0.0
-
-    @property
-    def waiting(self) -> int:
-        """Number of bytes that wait for the rest of their frame."""
-        return len(self._buffer)
 
     def partial_deadline(self) -> float | None:
         """When the waiting bytes are given up (monotonic s); None when none wait."""
-        return self._progress_at + GIVE_UP_S if self._buffer else None
+        return self._progress_at + GIVE_UP_S if self.buffer else None
 
     def receive(self, data: bytes, now: float) -> list[bytes | Garbage]:
         """Take bytes; return whole frames and garbage. Empty `data` only lets time pass."""
-        if not self._buffer:
+        if not self.buffer:
             size = len(data)
             if (
                 size >= OVERHEAD
@@ -102,12 +98,12 @@ class Stream:
 
     def _receive(self, data: bytes, now: float) -> list[bytes | Garbage]:
         items: list[bytes | Garbage] = []
-        if self._buffer and now - self._progress_at >= GIVE_UP_S:
-            self._cut(self._buffer, items, is_last=True)
-            self._buffer = b""
+        if self.buffer and now - self._progress_at >= GIVE_UP_S:
+            self._cut(self.buffer, items, is_last=True)
+            self.buffer = b""
         if data:
-            buffer = self._buffer + data if self._buffer else bytes(data)
-            self._buffer = buffer[self._cut(buffer, items, is_last=False) :]
+            buffer = self.buffer + data if self.buffer else bytes(data)
+            self.buffer = buffer[self._cut(buffer, items, is_last=False) :]
             self._progress_at = now
         return items
 

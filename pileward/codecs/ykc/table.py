@@ -52,7 +52,7 @@ class Entries:
         self.most = most
         self.rows = tuple(_rows_of(entry))
         self.size = sum(row.wire.size for row in self.rows)
-        self.read, self.write, _ = _compile(entry, self.rows)
+        self.read, self.write = _compile(entry, self.rows)
         self.code = "list"
 
     def decode(self, data: bytes) -> tuple[tuple[Frame, ...], int, bool]:
@@ -157,7 +157,9 @@ class Layout:
         self.size = sum(row.wire.size for row in rows)
         """Bytes of the fixed part."""
         self.optional_tail = optional_tail
-        self._read, self._write, self.unpack_from = _compile(struct_class, rows, self.tail)
+        self.form = "".join(row.wire.form for row in rows)
+        """Codes of the fixed part for `struct`, low byte first."""
+        self._read, self._write = _compile(struct_class, rows, self.tail)
         self.decode_exact: Callable[[bytes, int], Frame] | None = self._read if self.tail is None else None
         """Reads a body of exactly `size` bytes at an offset of a buffer; None for layouts with a tail."""
 
@@ -314,8 +316,8 @@ def _rows_of(struct_class: type[Frame]) -> Iterator[Row]:
 
 def _compile(
     struct_class: type[Frame], rows: tuple[Row, ...], tail: Tail | None = None
-) -> tuple[Callable[..., Any], Callable[..., bytes], Callable[[bytes, int], tuple[Any, ...]]]:
-    """Make decoder and encoder of a frame from its rows, one expression each, and the bare unpacker."""
+) -> tuple[Callable[..., Any], Callable[..., bytes]]:
+    """Make decoder and encoder of a frame from its rows, one expression each."""
     packer = struct.Struct("<" + "".join(row.wire.form for row in rows))
     variables = [f"v{number}" for number, row in enumerate(rows) if row.wire.form]
     reads, writes = [], []
@@ -344,4 +346,4 @@ def _compile(
         tail_encode=tail.encode if tail is not None else None,
     )
     exec(compile(source, f"<frame {struct_class.__name__}>", "exec"), namespace)  # noqa: S102 - our own text
-    return namespace["read"], namespace["write"], packer.unpack_from
+    return namespace["read"], namespace["write"]

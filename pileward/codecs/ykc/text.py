@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pileward.codecs.base import BAD_CHECKSUM, FrameError, Garbage
-from pileward.codecs.ykc import enums, frames
+from pileward.codecs.ykc import enums
 from pileward.codecs.ykc.envelope import (
     BODY_AT,
     GIVE_UP_S,
@@ -32,7 +32,7 @@ from pileward.codecs.ykc.table import (
     layout_of,
 )
 
-__all__ = ["decode_text", "describe", "describe_all", "encode", "explain", "fields_of", "frames"]
+__all__ = ["decode_text", "describe", "describe_all", "encode", "explain", "fields_of"]
 
 _NO_FRAME: Final[dict[str, Any]] = {
     "ok": False,
