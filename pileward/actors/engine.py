@@ -40,7 +40,7 @@ from thespian.actors import (
 )
 from thespian.system.timing import ExpirationTimer
 
-from pileward.actors.engine_build import accepted_arguments, find_class, own_capabilities
+from pileward.actors.engine_build import accepted_arguments, find_class, is_capable, own_capabilities
 from pileward.actors.engine_cell import BEGIN, NUDGE, Begin, Cell, Due, Nudge
 from pileward.actors.engine_failures import Failure, Failures
 from pileward.actors.engine_gates import (
@@ -405,10 +405,9 @@ class Engine:
     def build(self, cell: Cell) -> Actor:
         """Make the instance of an actor, at its beginning and at each restart."""
         kind = cell.kind
-        check = getattr(kind, "actorSystemCapabilityCheck", None)
         requirements = cell.requirements
-        if check is not None and not check(self.capabilities, {} if requirements is None else requirements):
-            raise NoCompatibleSystemForActor(kind, "capabilities do not suffice")
+        if not is_capable(kind, self.capabilities, requirements):
+            raise NoCompatibleSystemForActor(kind, "No compatible ActorSystem could be found")
         offered = {"capabilities": self.capabilities, "requirements": requirements}
         instance: Actor = kind(**{name: offered[name] for name in accepted_arguments(kind)})
         instance._myRef = cell
@@ -577,11 +576,20 @@ class Engine:
         return self.outside.clone()
 
     def updateCapability(self, name: str, value: Any = None) -> None:
-        """`ActorSystem.updateCapability`: set, or with None remove. Actors that run are not asked again."""
+        """`ActorSystem.updateCapability`: set, or with None remove; actors that cannot live with it exit."""
+        self.outside.call(self._update_capability, name, value)
+
+    def _update_capability(self, name: str, value: Any) -> None:
         if value is None:
             self.capabilities.pop(name, None)
         else:
             self.capabilities[name] = value
+        below = list(self.roots())
+        while below:
+            cell = below.pop()
+            below.extend(cell.live_children())
+            if not is_capable(cell.kind, self.capabilities, cell.requirements):
+                self.post(cell, ActorExitRequest(), self.system)
 
     def loadActorSource(self, source: str | BinaryIO) -> str:
         """`ActorSystem.loadActorSource`: the hash of the source. Raises unless `allow_sources` was set."""

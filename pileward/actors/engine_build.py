@@ -40,6 +40,12 @@ def find_class(kind: type | str, loader: Callable[[str, str], type] | None) -> t
     return kind if isinstance(kind, type) else actualActorClass(kind, loader)
 
 
+def is_capable(kind: type, capabilities: dict[str, Any], requirements: Any) -> bool:
+    """Whether the actor's own check, if it has one, finds what it needs."""
+    check = getattr(kind, "actorSystemCapabilityCheck", None)
+    return check is None or bool(check(capabilities, {} if requirements is None else requirements))
+
+
 def accepted_arguments(kind: type) -> tuple[str, ...]:
     """Those of `OFFERED` that the constructor of `kind` has a parameter for."""
     known = _accepted.get(kind)

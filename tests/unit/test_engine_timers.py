@@ -153,7 +153,8 @@ async def test_many_timers_due_at_once_come_in_portions() -> None:
     async with engine_with(clock) as engine:
         actors = [engine.create(Doer) for _ in range(FIRING_LIMIT + 500)]
         for actor in actors:
-            engine.deliver(actor, lambda me, _: me.arm("t", 1))
+            engine.tell(actor, lambda me, _: me.arm("t", 1))
+        await settle(engine)
         clock.advance(1)
         await settle(engine)
         assert all(names(actor) == ["t"] for actor in actors)

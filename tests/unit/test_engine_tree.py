@@ -165,8 +165,13 @@ async def test_capabilities_decide_who_may_live_here() -> None:
         with pytest.raises(NoCompatibleSystemForActor):
             engine.create(Needy)
         engine.updateCapability("gpu", True)
-        engine.create(Needy)
+        needy, plain = engine.create(Needy), engine.create(Doer)
+        engine.deliver(plain, lambda me, _: me.createActor(Needy))
         engine.updateCapability("gpu")
+        await settle(engine)
+        assert engine.roots() == [plain]
+        assert engine.children(plain) == []
+        assert engine.info(needy) is None
         with pytest.raises(NoCompatibleSystemForActor):
             engine.create(Needy)
 
