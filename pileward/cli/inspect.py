@@ -47,17 +47,17 @@ def _grow(server: Server, tree: Tree, path: str, depth: int) -> None:
     level = server.call(
         "GET", f"/debug/actors?limit={CHILDREN_SHOWN}" + (f"&path={quote(path)}" if path else "")
     )
-    for actor in level["items"]:
-        colour = "red" if actor.get("failures") else "green"
+    for actor in level["children"]["items"]:
+        colour = "red" if actor["failures"] else "green"
         label = (
-            f"[{colour}]{actor['path'].rsplit('/', 1)[-1]}[/{colour}] {actor.get('state', '')} "
+            f"[{colour}]{actor['path'].rsplit('/', 1)[-1]}[/{colour}] {actor['label']} {actor['state']} "
             f"[dim]mailbox {actor['mailbox_depth']} · handled {actor['handled']} · "
             f"failures {actor['failures']} · children {actor['children']}[/dim]"
         )
         branch = tree.add(label)
         if actor["children"] and depth < 1:
             _grow(server, branch, actor["path"], depth + 1)
-    if level.get("next"):
+    if level["children"]["next"]:
         tree.add("[dim]…[/dim]")
 
 
@@ -75,7 +75,8 @@ def _show_pile(server: Server, console: Console, code: str, frames: int, as_json
             _print_frames(console, tail)
 
 
-def _print_pile(console: Console, actor: dict[str, Any]) -> None:
+def _print_pile(console: Console, shown: dict[str, Any]) -> None:
+    actor = shown["info"]
     detail = dict(actor.get("detail") or {})
     transitions = detail.pop("transitions", [])
     guns = detail.pop("guns", [])
@@ -100,12 +101,12 @@ def _print_pile(console: Console, actor: dict[str, Any]) -> None:
 
 def _print_frames(console: Console, tail: Any) -> None:
     table = Table("时间 at", "", "报文 frame", "内容 content", title="报文 frames")
-    for frame in tail["items"] if isinstance(tail, dict) else tail:
-        decoded = frame.get("decoded") or {}
-        arrow = "↑" if frame.get("direction") == "up" else "↓"
-        told = decoded.get("error") or decoded.get("fields") or frame.get("damage") or ""
-        name = f"{decoded.get('frame_type', '')} {decoded.get('name', '')}\n[dim]{frame.get('hex', '')}[/dim]"
-        table.add_row(str(frame.get("at", "")), arrow, name, str(told))
+    for frame in tail["items"]:
+        decoded = frame["decoded"]
+        arrow = "↑" if frame["direction"] == "up" else "↓"
+        told = frame["damage"] or decoded.get("error") or decoded.get("fields") or ""
+        name = f"{decoded.get('frame_type', '')} {decoded.get('name', '')}\n[dim]{frame['hex']}[/dim]"
+        table.add_row(frame["at"], arrow, name, str(told))
     console.print(table)
 
 

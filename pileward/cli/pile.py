@@ -110,8 +110,9 @@ def list_piles(discovered: bool, url: str, token: str | None, state: Path) -> No
     console = Console()
     if not discovered:
         table = Table("桩号 pile", "名称 name", "类型 kind", "枪 guns", "状态 state", "计费模型 tariff")
-        for pile in _all(server, f"{API}/piles"):
-            live = pile.get("live") or {}
+        for shown in _all(server, f"{API}/piles"):
+            live = shown["live"] or {}
+            pile = shown["pile"]
             guns = ", ".join(f"{gun['gun_no']}:{gun['state']}" for gun in live.get("guns", ()))
             held = "✓" if live.get("tariff_ok") else "✗"
             table.add_row(pile["pile_code"], pile["name"], pile["kind"], guns, live.get("state", "-"), held)
@@ -122,10 +123,10 @@ def list_piles(discovered: bool, url: str, token: str | None, state: Path) -> No
         for pile in found:
             table.add_row(
                 pile["pile_code"],
-                pile["remote_address"],
+                pile["facts"]["remote_address"],
                 str(pile["attempts"]),
                 pile["last_seen_at"],
-                pile["facts"].get("software_version", ""),
+                pile["facts"]["software_version"],
             )
         console.print(table)
         if found:
