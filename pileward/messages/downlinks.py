@@ -21,38 +21,41 @@ class Downlink(msgspec.Struct, frozen=True, gc=False):
 
 
 class LoginAnswer(Downlink, frozen=True, gc=False):
-    """union: BootNotification response (YKC 0x02)."""
+    """Whether the pile may stay. union: BootNotification response (YKC 0x02)."""
 
     is_accepted: bool
 
 
 class HeartbeatAnswer(Downlink, frozen=True, gc=False):
-    """union: Heartbeat response (YKC 0x04)."""
+    """The platform is alive. union: Heartbeat response (YKC 0x04)."""
 
     gun_no: int
 
 
 class TariffCheckAnswer(Downlink, frozen=True, gc=False):
-    """union: TariffVerify response (YKC 0x06)."""
+    """Whether the tariff that the pile holds is the right one. union: TariffVerify response (YKC 0x06)."""
 
     billing_model_no: str
     is_current: bool
 
 
 class TariffDelivery(Downlink, frozen=True, gc=False):
-    """union: TariffRequest response (YKC 0x0A)."""
+    """The tariff that the pile asked for. union: TariffRequest response (YKC 0x0A)."""
 
     tariff: TariffModel
 
 
 class ReadTelemetry(Downlink, frozen=True, gc=False):
-    """union: TriggerMessage (YKC 0x12)."""
+    """Asks for fresh telemetry of one gun. union: TriggerMessage (YKC 0x12)."""
 
     gun_no: int
 
 
 class LocalStartAnswer(Downlink, frozen=True, gc=False):
-    """union: LocalStartRequest response (YKC 0x32; 0xA2 when `parallel_no` is set)."""
+    """Lets a start at the pile go on, or says why not.
+
+    union: LocalStartRequest response (YKC 0x32; 0xA2 when `parallel_no` is set).
+    """
 
     gun_no: int
     wire_number: str
@@ -64,7 +67,10 @@ class LocalStartAnswer(Downlink, frozen=True, gc=False):
 
 
 class RemoteStart(Downlink, frozen=True, gc=False):
-    """union: RemoteStart, RemoteParallelStart (YKC 0x34; 0xA4 when `parallel_no` is set)."""
+    """Starts a charge from the app.
+
+    union: RemoteStart, RemoteParallelStart (YKC 0x34; 0xA4 when `parallel_no` is set).
+    """
 
     gun_no: int
     wire_number: str
@@ -75,7 +81,7 @@ class RemoteStart(Downlink, frozen=True, gc=False):
 
 
 class RemoteStop(Downlink, frozen=True, gc=False):
-    """union: RemoteStop (YKC 0x36)."""
+    """Stops the charge of a gun. union: RemoteStop (YKC 0x36)."""
 
     gun_no: int
     wire_number: str = ""
@@ -89,7 +95,7 @@ class RecordAnswer(Downlink, frozen=True, gc=False):
 
 
 class UpdateBalance(Downlink, frozen=True, gc=False):
-    """union: BalanceUpdate (YKC 0x42)."""
+    """The new balance of a running charge. union: BalanceUpdate (YKC 0x42)."""
 
     gun_no: int
     balance_fen: int
@@ -104,57 +110,60 @@ class OfflineCard(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoreCards(Downlink, frozen=True, gc=False):
-    """union: LocalListSync (YKC 0x44)."""
+    """Cards that may charge while the platform is away. union: LocalListSync (YKC 0x44)."""
 
     cards: tuple[OfflineCard, ...]
 
 
 class RemoveCards(Downlink, frozen=True, gc=False):
-    """union: LocalListClear (YKC 0x46)."""
+    """Takes cards off the offline list. union: LocalListClear (YKC 0x46)."""
 
     card_nos: tuple[str, ...]
 
 
 class QueryCards(Downlink, frozen=True, gc=False):
-    """union: LocalListQuery (YKC 0x48)."""
+    """Asks which cards are on the offline list. union: LocalListQuery (YKC 0x48)."""
 
     card_nos: tuple[str, ...]
 
 
 class SetWorkSettings(Downlink, frozen=True, gc=False):
-    """union: ChangeAvailability, SetPowerLimit (YKC 0x52)."""
+    """Takes the pile in or out of service and limits its power.
+
+    union: ChangeAvailability, SetPowerLimit (YKC 0x52).
+    """
 
     is_in_service: bool
     max_power_pct: int
 
 
 class SetClock(Downlink, frozen=True, gc=False):
-    """union: SetClock (YKC 0x56)."""
+    """The platform's time. union: SetClock (YKC 0x56)."""
 
     time: datetime
 
 
 class SetTariff(Downlink, frozen=True, gc=False):
-    """union: SetTariff (YKC 0x58)."""
+    """Puts a tariff into an idle pile. union: SetTariff (YKC 0x58)."""
 
     tariff: TariffModel
 
 
 class ControlGroundLock(Downlink, frozen=True, gc=False):
-    """union: GroundLockControl (YKC 0x62)."""
+    """Raises or lowers a ground lock. union: GroundLockControl (YKC 0x62)."""
 
     gun_no: int
     is_raise: bool
 
 
 class Reboot(Downlink, frozen=True, gc=False):
-    """union: Reset (YKC 0x92)."""
+    """Restarts the pile. union: Reset (YKC 0x92)."""
 
     is_when_idle: bool
 
 
 class Upgrade(Downlink, frozen=True, gc=False):
-    """union: FirmwareUpdate (YKC 0x94)."""
+    """Lets the pile fetch new firmware. union: FirmwareUpdate (YKC 0x94)."""
 
     device_kind: str
     power_kw: int
@@ -168,7 +177,7 @@ class Upgrade(Downlink, frozen=True, gc=False):
 
 
 class SetQrPrefix(Downlink, frozen=True, gc=False):
-    """union: SetQrCode (YKC 0xF0)."""
+    """Beginning of the text of the QR codes that the pile shows. union: SetQrCode (YKC 0xF0)."""
 
     prefix: str
     with_gun_no: bool
