@@ -92,8 +92,6 @@ class Metrics:
         """By reason."""
         self.frames: dict[tuple[str, str], Counts] = {}
         """By (protocol, "up" or "down"), then by frame type; see `frame_counts`."""
-        self.bytes_up = 0
-        self.bytes_down = 0
         self.garbage: Counts = Counts(int)
         """Damaged frames by reason."""
         self.implausible: Counts = Counts(int)
@@ -125,10 +123,10 @@ class Metrics:
         self.samples_shed = 0
         self.records_dropped = 0
         # engine
-        self.dead_letters = 0
         self.restarts = 0
         self.quarantines = 0
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self._bus: BusStats | None = None
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(self))
@@ -151,6 +149,10 @@ class Metrics:
         """Show what somebody else knows, e.g. the engine's queue; `read` is called at each scrape."""
         self._gauges[name] = (meaning, read)
 
+    def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Show what somebody else counts and never takes back, e.g. the engine's messages."""
+        self._counters[name] = (meaning, read)
+
     def watch_bus(self, stats: BusStats) -> None:
         """Show the counters of the bus."""
         self._bus = stats
@@ -166,8 +168,6 @@ class Metrics:
         yield _by("connections_refused", "pile connections refused", "reason", self.connections_refused)
         yield _by("connections_closed", "pile connections closed", "reason", self.connections_closed)
         yield self._frames()
-        yield _counter("bytes_up", "bytes received from piles", self.bytes_up)
-        yield _counter("bytes_down", "bytes sent to piles", self.bytes_down)
         yield _by("garbage", "damaged frames", "reason", self.garbage)
         yield _by("implausible", "impossible values in good frames", "field", self.implausible)
         yield _by("misplaced", "frames that may not be where they came", "reason", self.misplaced)
@@ -181,11 +181,12 @@ class Metrics:
         yield _by("alarms_raised", "alarms raised", "code", self.alarms_raised)
         yield _by("commands", "commands to piles", "outcome", self.commands)
         yield from self._store()
-        yield _counter("dead_letters", "messages to actors that are gone", self.dead_letters)
         yield _counter("actor_restarts", "actors restarted after a failure", self.restarts)
         yield _counter("actor_quarantines", "actors quarantined after repeated failures", self.quarantines)
         for name, (meaning, read) in self._gauges.items():
             yield _gauge(name, meaning, read())
+        for name, (meaning, read) in self._counters.items():
+            yield _counter(name, meaning, read())
         if self._bus is not None:
             yield from _bus(self._bus)
 

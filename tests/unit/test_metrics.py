@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import pileward
 from pileward.metrics import Histogram, Metrics
 from pileward.ports import BusStats
 
@@ -39,7 +42,6 @@ def test_a_fresh_process_has_every_family() -> None:
         "store_queue",
         "store_batch_writes",
         "store_commit_seconds",
-        "dead_letters_total",
         "actor_restarts_total",
         "actor_quarantines_total",
         "alarms_open",
@@ -87,9 +89,19 @@ def test_gauges_of_others_and_the_bus_are_read_at_the_scrape() -> None:
     metrics, stats, depth = Metrics(), BusStats(), [0]
     metrics.gauge("engine_queue", "messages waiting", lambda: depth[0])
     metrics.watch_bus(stats)
+    metrics.counter("engine_handled", "messages handled", lambda: 2 * depth[0])
     depth[0], stats.lagged, stats.dropped, stats.up = 7, 3, 4, False
     read = samples(metrics)
     assert read["pileward_engine_queue", ()] == 7
+    assert read["pileward_engine_handled_total", ()] == 14
     assert read["pileward_bus_lost_total", (("where", "subscriber"),)] == 3
     assert read["pileward_bus_lost_total", (("where", "outgoing"),)] == 4
     assert read["pileward_bus_up", ()] == 0
+
+
+def test_everything_is_counted_by_somebody() -> None:
+    sources = [path for path in Path(pileward.__path__[0]).rglob("*.py") if path.name != "metrics.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    public = [name for name in vars(Metrics()) if not name.startswith("_") and name != "frames"]
+    for name in [*public, "frame_counts"]:
+        assert re.search(rf"metrics\.{name}\b", code), f"{name} is counted by nobody"
