@@ -21,6 +21,8 @@ from msgspec import Meta, Struct
 PREFIX = "PILEWARD_"
 CONFIG_VARIABLE = "PILEWARD_CONFIG"
 """Environment variable that names the TOML file; not a setting itself."""
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "PILEWARD_URL"})
+"""Variables that are ours but no settings; the second tells terminal commands where the server is."""
 
 
 class SettingsError(ValueError):
@@ -247,7 +249,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     known = {variable_of(section, name): (section, name, hint) for section, name, hint, _ in _walk()}
     tree: dict[str, dict[str, Any]] = {}
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or _is_service_link(variable, text):
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or _is_service_link(variable, text):
             continue
         if variable not in known:
             raise SettingsError(f"{variable}: no such setting{_did_you_mean(variable, known)}")

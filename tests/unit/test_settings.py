@@ -92,6 +92,10 @@ def test_variables_that_kubernetes_makes_are_not_ours() -> None:
     assert load(environ=links) == Settings()
 
 
+def test_where_the_server_is_concerns_terminal_commands_only() -> None:
+    assert load(environ={"PILEWARD_URL": "http://10.0.0.1:8080"}) == Settings()
+
+
 def test_the_token_does_not_show() -> None:
     settings = load(environ={"PILEWARD_OPERATOR_TOKEN": "open sesame"})
     assert settings.operator.token == Secret("open sesame")
