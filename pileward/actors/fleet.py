@@ -16,6 +16,7 @@ from pileward.actors.connection_messages import PileUnlinked
 from pileward.actors.engine_failures import Failure
 from pileward.actors.pile import PileActor, PileStart
 from pileward.actors.pile_commands import moment
+from pileward.actors.pile_state import new_pile
 from pileward.actors.pile_view import pile_event
 from pileward.actors.store_messages import PileLoaded, Save
 from pileward.actors.supervised import Supervised
@@ -147,12 +148,13 @@ class FleetActor(Supervised):
             log.info("pile_retired", pile=code)
 
     def _trouble(self, failure: Failure) -> None:
-        instance = failure.address.instance
-        if not isinstance(instance, PileActor):
+        start = failure.address.requirements
+        if not isinstance(start, PileStart):
             return
-        code = instance.pile.code
+        # a quarantined actor has no instance any more: what it was started with still names it
+        code = start.config.pile_code
         now = self.clock.epoch_ms()
-        pile = self.around.seen.get(code, instance.pile)
+        pile = self.around.seen.get(code) or new_pile(start.config)
         reason = QUARANTINE if failure.is_quarantined else "actor_failed"
         event = pile_event(pile, reason, now)
         if not failure.is_quarantined:
