@@ -28,7 +28,7 @@ setup: $(SYSTEM) $(DEV) ## install everything that tests need
 
 check: $(DEV) lint quick ## format, lint, imports, types and the quick tests
 
-test: setup lint all-tests conformance ## everything: check, slow and browser tests, Thespian's own suite
+test: setup lint all-tests conformance ## everything: linters, every test, conformance
 
 bench: setup ## run the benchmarks, print a table, write build/bench.json (ONLY="name …" selects)
 	@$(BIN)/python -m tests.bench $(ONLY)
@@ -52,7 +52,7 @@ quick: $(DEV)
 all-tests: $(DEV)
 	$(BIN)/python -m pytest -q
 
-conformance: $(DEV)
+conformance: $(DEV) ## Thespian's own test suite against the engine (minutes)
 	$(BIN)/python -m tests.conformance
 
 $(RUNTIME): setup.cfg pyproject.toml .ci/install-python
