@@ -83,7 +83,7 @@ class YkcDialect:
         self._codes: dict[bytes, str] = {}
         self._beats: dict[bytes, tuple[str, int, bool]] = {}
         self._answers: dict[tuple[str, int], bytes] = {}
-        self._high_first: set[str] = set()
+        self._high_first: frozenset[str] = frozenset()
 
     @property
     def crc_order(self) -> CrcOrder:
@@ -282,10 +282,8 @@ class YkcDialect:
 
     def _note_order(self, raw: bytes, code: str) -> None:
         """Remember which order this pile used last."""
-        if is_low_first(raw):
-            self._high_first.discard(code)
-        elif len(self._high_first) < CACHED_MOST:
-            self._high_first.add(code)
+        if is_low_first(raw) == (code in self._high_first) and len(self._high_first) < CACHED_MOST:
+            self._high_first ^= {code}
 
 
 __all__ = ["CrcOrder", "FrameError", "NotSupported", "YkcDialect"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 from pileward.codecs.ykc import enums, frames
@@ -333,16 +334,7 @@ Record = frames.TransactionRecord | frames.FiveRateRecord | frames.SignedTransac
 
 def _record(frame: Record, packet: Packet) -> up.TransactionRecord:
     check = Checked()
-    periods = [
-        up.PeriodEnergy(
-            rate,
-            getattr(frame, f"{name}_price_e5_yuan"),
-            getattr(frame, f"{name}_energy_e4_kwh"),
-            getattr(frame, f"{name}_loss_energy_e4_kwh"),
-            getattr(frame, f"{name}_amount_e4_yuan"),
-        )
-        for rate, name in _PERIODS[type(frame)]
-    ]
+    periods = tuple(up.PeriodEnergy(rate, *values(frame)) for rate, values in _PERIODS[type(frame)])
     gun_no = frame.gun_no
     if not is_gun_no(gun_no):
         check.refuse("gun_no", gun_no)
@@ -361,7 +353,7 @@ def _record(frame: Record, packet: Packet) -> up.TransactionRecord:
         gun_no,
         frame.trade_no,
         *times,
-        tuple(periods),
+        periods,
         frame.meter_start_e4_kwh,
         frame.meter_end_e4_kwh,
         frame.total_energy_e4_kwh,
@@ -378,15 +370,19 @@ def _record(frame: Record, packet: Packet) -> up.TransactionRecord:
     )
 
 
-_FOUR_PERIODS: Final[tuple[tuple[Rate | None, str], ...]] = (
-    (Rate.SHARP, "sharp"),
-    (Rate.PEAK, "peak"),
-    (Rate.FLAT, "flat"),
-    (Rate.VALLEY, "valley"),
-)
-_PERIODS: Final[dict[type[Frame], tuple[tuple[Rate | None, str], ...]]] = {
+Period = tuple[Rate | None, Callable[[Any], tuple[int, int, int, int]]]
+
+
+def _period(rate: Rate | None, name: str) -> Period:
+    """One rate of a record and the getter of its price, energy, energy with loss and amount."""
+    fields = ("price_e5_yuan", "energy_e4_kwh", "loss_energy_e4_kwh", "amount_e4_yuan")
+    return rate, attrgetter(*(f"{name}_{field}" for field in fields))
+
+
+_FOUR_PERIODS: Final = tuple(_period(rate, rate.name.lower()) for rate in Rate)
+_PERIODS: Final[dict[type[Frame], tuple[Period, ...]]] = {
     frames.TransactionRecord: _FOUR_PERIODS,
-    frames.FiveRateRecord: (*_FOUR_PERIODS, (None, "deep_valley")),
+    frames.FiveRateRecord: (*_FOUR_PERIODS, _period(None, "deep_valley")),
     frames.SignedTransactionRecord: _FOUR_PERIODS,
 }
 
