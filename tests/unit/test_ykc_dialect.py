@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pileward.codecs.base import FrameError, Garbage, NotSupported
+from pileward.codecs.base import Dialect, FrameError, Garbage, NotSupported
 from pileward.codecs.ykc import frames
 from pileward.codecs.ykc.decoder import Decoder, Packet, encode_frame
 from pileward.codecs.ykc.dialect import CACHED_MOST, YkcDialect
@@ -592,7 +592,7 @@ def test_each_good_frame_is_shown_to_the_tail() -> None:
 
 
 def test_a_partial_frame_has_a_deadline() -> None:
-    dialect = YkcDialect()
+    dialect: Dialect = YkcDialect()
     raw = encode_frame(BEAT, 1)
     assert dialect.receive(raw + raw[:4], 5.0) == [up.Heartbeat(PILE, 1, 1, False)]
     assert dialect.partial_deadline() == 15.0
