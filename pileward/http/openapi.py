@@ -9,6 +9,7 @@ import msgspec
 
 from pileward.http.api import Access, Operation
 from pileward.http.problems import PROBLEMS, Problem
+from pileward.http.validation import INTEGER_MAX, INTEGER_MIN, TEXT_PATTERN
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = ("internal_error",)
@@ -31,6 +32,8 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     types = [Problem, *_types(shown)]
     # One call for all, so that two structs of one name are told apart.
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    for component in components.values():
+        _bound(component)
     found = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
@@ -58,6 +61,22 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _bound(schema: Any) -> None:
+    """Tell what holds for every text and number that nothing narrower bounds; see `validation`."""
+    if isinstance(schema, list):
+        for item in schema:
+            _bound(item)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+            schema["pattern"] = TEXT_PATTERN
+        elif schema.get("type") == "integer" and "enum" not in schema:
+            schema.setdefault("minimum", INTEGER_MIN)
+            schema.setdefault("maximum", INTEGER_MAX)
+        for name, content in schema.items():
+            if name not in ("default", "enum", "examples"):
+                _bound(content)
 
 
 def _types(operations: Iterable[Operation]) -> list[Any]:

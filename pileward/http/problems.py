@@ -61,6 +61,10 @@ PROBLEMS: Final[Mapping[str, Refusal]] = {
 }
 
 
+FIELD_SHOWN: Final = 200
+"""Characters of a field's name in an answer."""
+
+
 class HttpError(Exception):
     """A request that cannot be served, for a reason of HTTP itself; `code` is a key of `PROBLEMS`."""
 
@@ -79,6 +83,8 @@ class InvalidFieldError(HttpError):
     """A field of path, query or body is missing, unknown or wrong; `field` is its dotted name."""
 
     def __init__(self, field: str, problem_zh: str, problem_en: str, where: str = "body") -> None:
+        # The name may be one that the client made up; it goes into answers and logs.
+        field = "".join(letter if letter.isprintable() else "?" for letter in field[:FIELD_SHOWN])
         message = f"字段 {field}：{problem_zh} / field {field}: {problem_en}"
         super().__init__("invalid_field", message=message, field=field, where=where)
 

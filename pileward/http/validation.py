@@ -18,10 +18,13 @@ from pileward.http.problems import HttpError, InvalidFieldError
 
 T = TypeVar("T")
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Control characters but for tab and line ends."""
+TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$"
+"""Every text: no control characters but tab and line ends."""
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**63 - 1
+"""Every whole number: what 64 bits hold."""
 
-
+_TEXT: Final = re.compile(TEXT_PATTERN.removesuffix("$"))
 _PLACE: Final = re.compile(r"(?P<complaint>.*?)(?: - at `(?P<place>.*)`)?", re.DOTALL)
 _NAMED: Final = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 
@@ -48,7 +51,7 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise invalid(str(error), "body") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HttpError("malformed_json", problem=str(error)) from None
 
 
@@ -80,10 +83,10 @@ def refuse_extremes(value: Any, path: str, where: str = "body") -> None:
     bits.
     """
     if isinstance(value, str):
-        if _CONTROL.search(value):
+        if not _TEXT.fullmatch(value):
             raise InvalidFieldError(path or where, "含控制字符", "contains control characters", where)
     elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
             raise InvalidFieldError(path or where, "超出范围", "out of range", where)
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -15,6 +15,7 @@ from pileward.errors import ConflictError, InvalidError, NotFoundError
 from pileward.http import openapi
 from pileward.http.api import Access, Api, mount
 from pileward.http.middleware import explain, identify
+from pileward.http.validation import TEXT_PATTERN
 
 Client = TestClient[Any, web.Application]
 
@@ -82,7 +83,7 @@ async def touch_things(request: web.Request) -> None:
 @pytest.fixture
 async def client(aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
     """A client of an application with these routes alone."""
-    app = web.Application(middlewares=[identify, explain], client_max_size=1000)
+    app = web.Application(middlewares=[identify, explain], client_max_size=9000)
     mount(app, [api])
     return await aiohttp_client(app)
 
@@ -108,6 +109,7 @@ async def test_structs_go_in_and_out(client: Client) -> None:
         ('{"name": "x", "parts": [{"size": "1"}]}', "parts[0].size"),
         ('{"name": "x", "parts": [{}]}', "parts[0].size"),
         ('{"name": "a\\u0000b"}', "name"),
+        ('{"na\\u0007me": "x"}', "na?me"),
         ('{"name": "x", "parts": [{"size": 99999999999999999999}]}', "parts[0].size"),
     ],
 )
@@ -150,8 +152,9 @@ async def test_the_wrong_field_of_an_address_is_named(
         ('{"name": "x"', "application/json", 400, "malformed_json"),
         (b"\xff\xfe", "application/json", 400, "malformed_json"),
         ("", "application/json", 400, "malformed_json"),
+        ("[" * 8000, "application/json", 400, "malformed_json"),
         ('{"name": "x"}', "text/plain", 415, "json_required"),
-        ('{"name": "' + "x" * 2000 + '"}', "application/json", 413, "body_too_large"),
+        ('{"name": "' + "x" * 9000 + '"}', "application/json", 413, "body_too_large"),
     ],
 )
 async def test_bodies_that_are_none(
@@ -217,7 +220,7 @@ def test_the_openapi_page_comes_from_the_same_structs() -> None:
     number, is_deep, word = operation["parameters"]
     assert (number["in"], number["required"], number["schema"]["maximum"]) == ("path", True, 9)
     assert (is_deep["in"], is_deep["required"], is_deep["schema"]["default"]) == ("query", False, False)
-    assert word["schema"] == {"type": "string", "maxLength": 5}
+    assert word["schema"] == {"type": "string", "maxLength": 5, "pattern": TEXT_PATTERN}
     assert word["description"] == "a word"
     made = page["paths"]["/things"]["post"]
     assert made["requestBody"]["content"]["application/json"]["schema"] == {
