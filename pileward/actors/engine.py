@@ -31,34 +31,31 @@ from thespian.actors import (
     ActorAddress,
     ActorExitRequest,
     ActorSystemMessage,
-    ChildActorExited,
     DeadEnvelope,
     InvalidActorAddress,
-    NoCompatibleSystemForActor,
     Thespian_ActorStatus,
     Thespian_StatusReq,
 )
 from thespian.system.timing import ExpirationTimer
 
-from pileward.actors.engine_build import accepted_arguments, find_class, is_capable, own_capabilities
-from pileward.actors.engine_cell import BEGIN, NUDGE, Begin, Cell, Due, Nudge
-from pileward.actors.engine_failures import Failure, Failures
-from pileward.actors.engine_gates import (
+from pileward.actors.engine_ask import (
     ActorFailed,
     ActorGone,
     ActorQuarantined,
     AskError,
     AskGate,
     AskTimeout,
-    GoneGate,
-    LiftedGate,
     MailboxFull,
-    OnlyGate,
-    SystemGate,
+    ask,
 )
+from pileward.actors.engine_build import own_capabilities
+from pileward.actors.engine_cell import NUDGE, Begin, Cell, Due, Nudge
+from pileward.actors.engine_failures import Failure, Failures
+from pileward.actors.engine_gates import LiftedGate, OnlyGate
 from pileward.actors.engine_outside import Outside, PrivateContext
 from pileward.actors.engine_sources import Sources
 from pileward.actors.engine_timers import Timers
+from pileward.actors.engine_tree import Tree
 from pileward.actors.engine_view import ActorInfo, describe, find
 from pileward.actors.supervised import Supervised
 from pileward.clock import Clock
@@ -123,23 +120,23 @@ class Engine:
         self._idle_outbox = _IdleOutbox(self)
         #: Where `send` puts messages: the queue itself while handlers run.
         self.outbox: deque[tuple[Cell, Any, Cell]] | _IdleOutbox = self._idle_outbox
-        self._is_running = False
+        #: Whether a handler runs.
+        self.is_running = False
         self._is_scheduled = False
         self._is_behind = False
         self._is_closed = False
-        self._numbers = itertools.count(1)
+        #: Whether handlers of this run have made actors, which a failure may have to undo.
+        self.has_births = False
         self.handled = 0
         self.dead_letters = 0
         self.overflows = 0
         self.dead_letter_handler: Cell | None = None
-        self.global_names: dict[str, Cell] = {}
+        self.tree = Tree(self)
+        self.system, self.nobody, self.gone = self.tree.system, self.tree.nobody, self.tree.gone
         self.outside = Outside(self, loop)
         self.timers = Timers(self.clock, self.outside, self._post_due, self.run)
-        self.gone = GoneGate(self)
         self.failures = Failures(self)
         self.sources = Sources(self, allow_sources)
-        self.system = self._special_cell("ActorSystem", SystemGate(self))
-        self.nobody = self._special_cell("Nobody", self.gone)
         self.outside.start()
 
     # Sending.
@@ -159,9 +156,11 @@ class Engine:
 
         Inside a handler, and while an earlier slice was not enough, it only sends.
         """
-        self.nobody.actor_send(address, message)
-        if not self._is_running and not self._is_behind:
-            self.run()
+        if type(address) is Cell and address.engine is self and not self.is_running and not self.queue:
+            self._work(address, message, self.nobody)  # nothing comes before it: no need to queue it first
+        else:
+            self.nobody.actor_send(address, message)
+            self.run_unless_behind()
 
     async def ask_async(self, address: ActorAddress, message: Any, timeout: float) -> Any:  # noqa: ASYNC109
         """Send `message` and wait for the first answer, for at most `timeout` real seconds.
@@ -169,37 +168,13 @@ class Engine:
         Raises AskTimeout, ActorFailed, ActorQuarantined, ActorGone or MailboxFull. Giving up waiting (a
         cancelled task) does not call back the message.
         """
-        target = self.local(address)
-        if target.room <= 0:
-            self.overflows += 1
-            raise MailboxFull(f"{target.path} has {target.depth} messages waiting")
-        loop = self.outside.loop
-        future: asyncio.Future[Any] = loop.create_future()
-        asker = Cell(self, 0, Engine, None)
-        asker.gate = AskGate(future)
-        callers = target.callers
-        if callers is None:
-            callers = target.callers = {}
-        callers[asker] = None
-        asker.actor_send(target, message)
-        self.run_unless_behind()
-        handle = loop.call_later(timeout, _time_out, future, target, timeout)
-        try:
-            return await future
-        finally:
-            handle.cancel()
-            if future.done() and not future.cancelled():
-                future.exception()  # seen, even when the waiting task was cancelled at the same moment
-            asker.gate = self.gone
-            callers.pop(asker, None)
-            if not callers and target.callers is callers:
-                target.callers = None
+        return await ask(self, self.local(address), message, timeout)
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
         """Send what the engine itself has to say: never refused for want of room."""
         target.room -= 1
         self.queue.append((target, message, sender))
-        if not self._is_running:
+        if not self.is_running:
             self.wake()
 
     def send_unusual(self, target: Any, message: Any, sender: Cell) -> None:
@@ -253,28 +228,22 @@ class Engine:
 
     def run(self) -> None:
         """Let the actors work until nothing is left to do or the slice is used up."""
-        if self._is_running:
-            return
+        if self.queue and not self.is_running:
+            cell, message, sender = self.queue.popleft()
+            cell.room += 1
+            self._work(cell, message, sender)
+
+    def _work(self, cell: Cell, message: Any, sender: Cell) -> None:
+        """Handle this message and then what waits in the queue, for one slice."""
         queue = self.queue
         popleft = queue.popleft
         left = SLICE_MESSAGES - 1
         end = 0.0  # not known before the first look: most runs are shorter
-        self._is_running = True
+        self.is_running = True
         self.outbox = queue
-        cell = sender = self.nobody
-        message: Any = None
-        mark = 0
         try:
-            while queue:
-                if not left % _LOOK_EVERY:
-                    now = perf_counter()
-                    end = end or now + SLICE_MS / 1000
-                    if not left or now > end:
-                        break
-                left -= 1
-                cell, message, sender = popleft()
+            while True:
                 mark = len(queue)
-                cell.room += 1
                 cell.handled += 1
                 try:
                     if cell.gate is None and not isinstance(message, ActorSystemMessage):
@@ -283,11 +252,21 @@ class Engine:
                         self.hand_over(cell, message, sender)
                 except BaseException as error:
                     self.failures.handle(cell, message, sender, mark, error)
+                if not queue:
+                    break
+                if not left % _LOOK_EVERY:
+                    now = perf_counter()
+                    end = end or now + SLICE_MS / 1000
+                    if not left or now > end:
+                        break
+                left -= 1
+                cell, message, sender = popleft()
+                cell.room += 1
         finally:
-            self._is_running = False
+            self.is_running = False
             self.outbox = self._idle_outbox
-            self.handled += SLICE_MESSAGES - 1 - left
-            if self.failures.births_of is not None:
+            self.handled += SLICE_MESSAGES - left
+            if self.has_births:
                 self.failures.forget_births()
             if queue:
                 self._is_behind = True
@@ -295,7 +274,7 @@ class Engine:
 
     def run_unless_behind(self) -> None:
         """Let the actors work at once, but not inside a handler, nor before a run that others wait for."""
-        if not self._is_running and not self._is_behind:
+        if not self.is_running and not self._is_behind:
             self.run()
 
     def hand_over(self, cell: Cell, message: Any, sender: Cell) -> None:
@@ -313,7 +292,7 @@ class Engine:
         elif isinstance(message, ActorExitRequest):
             if instance is not None:
                 instance.receiveMessage(message, sender)
-            self.remove(cell, message)
+            self.tree.remove(cell, message)
         elif isinstance(message, Thespian_StatusReq):
             self.post(sender, self._thespian_status(cell), cell)
         elif not isinstance(message, Nudge) and instance is not None:
@@ -338,7 +317,7 @@ class Engine:
     def _post_due(self, cell: Cell, due: Due) -> None:
         self.post(cell, due, cell)
 
-    # Making and ending actors.
+    # Actors.
 
     def create(
         self, kind: type[Actor] | str, requirements: Any = None, global_name: str | None = None
@@ -348,140 +327,14 @@ class Engine:
         If the global name is taken, it is the actor of that name that comes back. Raises what the constructor
         raises, and NoCompatibleSystemForActor when the actor's capability check says no.
         """
-        return self._create_primary(kind, requirements, global_name, None)
+        return self.tree.create_primary(kind, requirements, global_name)
 
-    def create_child(
-        self,
-        parent: Cell,
-        kind: type | str,
-        requirements: Any,
-        global_name: str | None,
-        source_hash: str | None,
-    ) -> Cell:
-        """Make a child.
-
-        When its constructor raises, the address is that of an actor that has exited already.
-        """
-        if global_name is not None and (known := self.global_names.get(global_name)) is not None:
-            return known
-        if parent.gate is self.gone:
-            raise InvalidActorAddress(
-                parent, "the address of an actor that has exited and can have no children"
-            )
-        cell = self._new_cell(
-            find_class(kind, self.sources.loader(source_hash)), parent, requirements, source_hash
-        )
-        if self._is_running:
-            self.failures.note_birth(parent, cell)
-        try:
-            cell.instance = self.build(cell)
-        except ImportError:
-            self.undo_birth(cell)
-            raise
-        except Exception:
-            log.warning("%s could not be created", cell.path, exc_info=True)
-            self.undo_birth(cell)
-            self.post(parent, ChildActorExited(cell), self.system)
-            return cell
-        self._let_begin(cell, global_name)
-        return cell
-
-    def _create_primary(
-        self, kind: type | str, requirements: Any, global_name: str | None, source_hash: str | None
-    ) -> Cell:
-        if global_name is not None and (known := self.global_names.get(global_name)) is not None:
-            return known
-        cell = self._new_cell(
-            find_class(kind, self.sources.loader(source_hash)), self.system, requirements, source_hash
-        )
-        try:
-            cell.instance = self.build(cell)
-        except BaseException:
-            self.undo_birth(cell)
-            raise
-        self._let_begin(cell, global_name)
-        return cell
-
-    def build(self, cell: Cell) -> Actor:
-        """Make the instance of an actor, at its beginning and at each restart."""
-        kind = cell.kind
-        requirements = cell.requirements
-        if not is_capable(kind, self.capabilities, requirements):
-            raise NoCompatibleSystemForActor(kind, "No compatible ActorSystem could be found")
-        offered = {"capabilities": self.capabilities, "requirements": requirements}
-        instance: Actor = kind(**{name: offered[name] for name in accepted_arguments(kind)})
-        instance._myRef = cell
-        return instance
-
-    def undo_birth(self, cell: Cell) -> None:
-        """Let an actor never have been: nobody is told, and its address is that of one that has exited."""
-        self.timers.drop(cell)
-        if cell.global_name is not None:
-            self.global_names.pop(cell.global_name, None)
-        self._detach(cell)
-
-    def remove(self, cell: Cell, request: ActorExitRequest) -> None:
-        """End an actor.
-
-        Its children are asked to exit (or go to the root, if the request says so), its parent is told.
-        """
-        if cell.gate is self.gone or cell is self.system:
-            return
-        parent, children = cell.parent, cell.live_children()
-        self.undo_birth(cell)
+    def forget(self, cell: Cell) -> None:
+        """Drop what an exited actor was to the engine besides an actor."""
         self.failures.quarantined.pop(cell.number, None)
         self.sources.forget(cell)
         if self.dead_letter_handler is cell:
             self.dead_letter_handler = None
-        for child in children:
-            child.parent = self.system if not request.isRecursive else None
-            if request.isRecursive:
-                self.post(child, ActorExitRequest(), self.system)
-            else:
-                self._adopt(self.system, child)
-        held, cell.held = cell.held, None
-        for _, message, sender in held or ():
-            self.bury(cell, message, sender)
-        callers, cell.callers = cell.callers, None
-        for caller in callers or ():
-            self.post(caller, ActorGone(f"{cell.path} has exited"), cell)
-        if parent is not None and parent is not self.system:
-            self.post(parent, ChildActorExited(cell), self.system)
-
-    def _new_cell(self, kind: type, parent: Cell, requirements: Any, source_hash: str | None) -> Cell:
-        cell = Cell(self, next(self._numbers), kind, parent)
-        cell.requirements = requirements
-        cell.source_hash = source_hash
-        self._adopt(parent, cell)
-        return cell
-
-    def _let_begin(self, cell: Cell, global_name: str | None) -> None:
-        if global_name is not None:
-            cell.global_name = global_name
-            self.global_names[global_name] = cell
-        if isinstance(cell.instance, Supervised):
-            self.post(cell, BEGIN, self.system)
-
-    @staticmethod
-    def _adopt(parent: Cell, cell: Cell) -> None:
-        if parent.children is None:
-            parent.children = {}
-        parent.children[cell.number] = cell
-
-    def _detach(self, cell: Cell) -> None:
-        cell.gate = self.gone
-        cell.instance = cell.requirements = cell.children = None
-        parent = cell.parent
-        if parent is not None and parent.children is not None:
-            parent.children.pop(cell.number, None)
-            if not parent.children:
-                parent.children = None
-        cell.parent = None
-
-    def _special_cell(self, name: str, gate: Any) -> Cell:
-        cell = Cell(self, 0, type(name, (), {}), None)
-        cell.gate = gate
-        return cell
 
     # Looking inside.
 
@@ -558,7 +411,7 @@ class Engine:
         source_hash: str | None = None,
     ) -> Cell:
         """`ActorSystem.createActor`."""
-        return self.outside.call(self._create_primary, kind, requirements, global_name, source_hash)
+        return self.outside.call(self.tree.create_primary, kind, requirements, global_name, source_hash)
 
     def ask(self, address: ActorAddress, message: Any, timeout: timedelta | float | None = None) -> Any:
         """`ActorSystem.ask`.
@@ -584,12 +437,7 @@ class Engine:
             self.capabilities.pop(name, None)
         else:
             self.capabilities[name] = value
-        below = list(self.roots())
-        while below:
-            cell = below.pop()
-            below.extend(cell.live_children())
-            if not is_capable(cell.kind, self.capabilities, cell.requirements):
-                self.post(cell, ActorExitRequest(), self.system)
+        self.tree.dismiss_incapable()
 
     def loadActorSource(self, source: str | BinaryIO) -> str:
         """`ActorSystem.loadActorSource`: the hash of the source. Raises unless `allow_sources` was set."""
@@ -623,13 +471,8 @@ class Engine:
     def _exit_all(self) -> None:
         for cell in self.roots():
             self.post(cell, ActorExitRequest(), self.system)
-        while self.queue and not self._is_running:
+        while self.queue and not self.is_running:
             self.run()
         self.sources.close()
         self.timers.close()
         self._is_closed = True
-
-
-def _time_out(future: asyncio.Future[Any], target: Cell, timeout: float) -> None:
-    if not future.done():
-        future.set_exception(AskTimeout(f"{target.path} did not answer within {timeout} s"))

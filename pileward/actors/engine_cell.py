@@ -199,7 +199,7 @@ class Cell(ActorAddress):
     def createActor(
         self, kind: type | str, requirements: Any, global_name: str | None, source_hash: str | None = None
     ) -> Cell:
-        return self.engine.create_child(
+        return self.engine.tree.create_child(
             self, kind, requirements, global_name, source_hash or self.source_hash
         )
 

@@ -101,10 +101,12 @@ class Failures:
         if self.births_of is not parent or self.births_at != parent.handled:
             self.births_of, self.births_at, self.births = parent, parent.handled, []
         self.births.append(child)
+        self._engine.has_births = True
 
     def forget_births(self) -> None:
         """Nothing can be undone any more."""
         self.births_of, self.births = None, []
+        self._engine.has_births = False
 
     def handle(self, cell: Cell, message: Any, sender: Cell, mark: int, error: BaseException) -> None:
         """The handler of `cell` raised `error` at `message`.
@@ -117,7 +119,7 @@ class Failures:
             # It exits all the same; there is nothing to repeat or to restart.
             self._take_back(cell, mark, is_supervised=False)
             self._report(cell, message, sender, error, is_quarantined=False)
-            self._engine.remove(cell, message)
+            self._engine.tree.remove(cell, message)
         elif isinstance(cell.instance, Supervised):
             self._take_back(cell, mark, is_supervised=True)
             self._restart(cell, message, sender, error)
@@ -125,7 +127,7 @@ class Failures:
             # A plain actor may leave as if it were a process of its own; everyone else stays.
             self._take_back(cell, mark, is_supervised=False)
             self._report(cell, message, sender, error, is_quarantined=False)
-            self._engine.remove(cell, ActorExitRequest())
+            self._engine.tree.remove(cell, ActorExitRequest())
         else:
             self._take_back(cell, mark, is_supervised=False)
             self._repeat(cell, message, sender, error)
@@ -161,7 +163,7 @@ class Failures:
         queue.extend(reversed(kept))
         if is_supervised and self.births_of is cell and self.births_at == cell.handled:
             for child in self.births:
-                engine.undo_birth(child)
+                engine.tree.undo_birth(child)
         self.forget_births()
 
     def _repeat(self, cell: Cell, message: Any, sender: Cell, error: BaseException) -> None:
@@ -225,7 +227,7 @@ class Failures:
         cell.handled += 1  # a step of its own, so that children born in it are told from earlier ones
         mark = len(engine.queue)
         try:
-            instance = engine.build(cell)
+            instance = engine.tree.build(cell)
             cell.instance = instance
             assert isinstance(instance, Supervised)
             instance.started(True)

@@ -5,42 +5,16 @@ Exits, selective receive, and ends outside the engine.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thespian.actors import ActorExitRequest, PoisonMessage, ValidatedSource
+from thespian.actors import ActorExitRequest, ValidatedSource
 
 from pileward.actors.engine_cell import Begin, Cell, Due, Nudge
-from pileward.actors.supervised import Failed, Quarantined
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
-
-
-class AskError(Exception):
-    """An `ask_async` that brought no answer."""
-
-
-class AskTimeout(AskError):  # noqa: N818 - named for what happened, like TimeoutError's own kin
-    """The actor did not answer in time; whether it did what it was asked is not known."""
-
-
-class ActorFailed(AskError):  # noqa: N818
-    """The actor failed while somebody waited for it."""
-
-
-class ActorQuarantined(AskError):  # noqa: N818
-    """The actor is out of use after too many failures."""
-
-
-class ActorGone(AskError):  # noqa: N818
-    """The actor has exited."""
-
-
-class MailboxFull(AskError):  # noqa: N818
-    """Too many messages wait for the actor."""
 
 
 class GoneGate:
@@ -121,29 +95,4 @@ class OutsideGate:
 
     def take(self, cell: Cell, message: Any, sender: Cell) -> bool:
         self._accept(message)
-        return True
-
-
-class AskGate:
-    """The end of an `ask_async`: the first message that comes is the answer."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[Any]) -> None:
-        self._future = future
-
-    def take(self, cell: Cell, message: Any, sender: Cell) -> bool:
-        if self._future.done():
-            return True
-        match message:
-            case Failed(reason):
-                self._future.set_exception(ActorFailed(reason))
-            case Quarantined(reason):
-                self._future.set_exception(ActorQuarantined(reason))
-            case PoisonMessage():
-                self._future.set_exception(ActorFailed(message.details or "poisoned"))
-            case AskError():
-                self._future.set_exception(message)
-            case _:
-                self._future.set_result(message)
         return True

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from thespian.actors import ActorAddress, ActorSystemFailure
 from thespian.system import isInternalActorSystemMessage
 
+from pileward.actors.engine_ask import AskError
 from pileward.actors.engine_cell import MAILBOX_LIMIT, Cell
-from pileward.actors.engine_gates import ActorGone, MailboxFull, OutsideGate
+from pileward.actors.engine_gates import OutsideGate
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -187,8 +188,8 @@ class PrivateContext:
         self._engine.run_unless_behind()
 
     def _accept(self, message: Any) -> None:
-        if isinstance(message, (ActorGone, MailboxFull)):
-            return
+        if isinstance(message, AskError):
+            return  # what an `ask_async` would raise; here it is silence, as with Thespian
         if self._inbox.qsize() >= MAILBOX_LIMIT:
             self._inbox.get_nowait()  # nobody listens: the oldest goes
         self._inbox.put(message)

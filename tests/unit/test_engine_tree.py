@@ -110,7 +110,7 @@ async def test_a_primary_actor_that_cannot_be_made_says_why() -> None:
         with pytest.raises(Boom, match="cannot be made"):
             engine.create(_Unborn, global_name="taken?")
         assert engine.roots() == []
-        assert engine.global_names == {}
+        assert engine.tree.global_names == {}
 
 
 @pytest.mark.parametrize("kind", [Doer, PlainDoer])

@@ -84,7 +84,7 @@ async def test_children_born_in_the_failing_handler_never_were_older_ones_stay()
         assert inside(child).requirements == "old"
         assert inside(actor).seen == []  # nobody tells of a child that never was
         assert engine.info(born[0]) is None
-        assert "newborn" not in engine.global_names
+        assert "newborn" not in engine.tree.global_names
 
 
 async def test_timers_are_dropped_at_a_restart() -> None:
