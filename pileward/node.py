@@ -76,9 +76,6 @@ class Node:
         Returns the operator token when it was made just now (the only time it is known in clear).
         """
         operator = await operators.ensure_operator(self.clock.utc())
-        chosen = self.settings.operator.token
-        who = Who(operator.id, "system", self.clock.utc())
-        token = await operators.ensure_token(who, chosen.reveal() if chosen is not None else None)
         await self.bus.start()
         configs = await pile_configs.load_pile_configs(self.clock.utc())
         open_alarms = await alarms.open_of_all()
@@ -91,6 +88,9 @@ class Node:
         gc.collect()
         gc.freeze()  # what was loaded stays; collections need not look at it again
         await self._listen()
+        chosen = self.settings.operator.token
+        who = Who(operator.id, "system", self.clock.utc())
+        token = await operators.ensure_token(who, chosen.reveal() if chosen is not None else None)
         log.info("started", piles=len(piles), clock_rate=self.clock.rate)
         return token
 
@@ -213,11 +213,11 @@ class Node:
         metrics, engine = self.metrics, self.engine
         metrics.watch_bus(self.bus.stats)
         metrics.gauge("engine_queue", "messages on their way between actors", lambda: engine.waiting)
-        metrics.gauge("engine_handled", "messages handled by actors", lambda: engine.handled)
-        metrics.gauge("engine_dead_letters", "messages that nobody took", lambda: engine.dead_letters)
+        metrics.counter("engine_handled", "messages handled by actors", lambda: engine.handled)
+        metrics.counter("engine_dead_letters", "messages that nobody took", lambda: engine.dead_letters)
         metrics.gauge("store_oldest_seconds", "how long the oldest write waits", self.waiting.stuck_s)
-        metrics.gauge("bytes_received", "bytes received from piles", lambda: self._sum("bytes_up"))
-        metrics.gauge("bytes_sent", "bytes sent to piles", lambda: self._sum("bytes_down"))
+        metrics.counter("bytes_received", "bytes received from piles", lambda: self._sum("bytes_up"))
+        metrics.counter("bytes_sent", "bytes sent to piles", lambda: self._sum("bytes_down"))
 
     def _sum(self, name: str) -> float:
         return float(sum(getattr(gateway, name) for gateway in self.gateways))

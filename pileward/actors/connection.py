@@ -23,8 +23,9 @@ from pileward.actors.surroundings import Surroundings
 from pileward.codecs.base import Dialect, FrameError, Garbage, NotSupported, OnFrame
 from pileward.logs import logger
 from pileward.messages import downlinks as down
+from pileward.messages import uplinks as up
 from pileward.messages.events import FrameSeen
-from pileward.messages.uplinks import Login, Malformed, Telemetry
+from pileward.messages.uplinks import Login, Malformed
 from pileward.ports import tail_topic
 from pileward.services.discovered import SaveDiscovered
 from pileward.services.pile_facts import LoginFacts
@@ -35,6 +36,10 @@ log = logger(__name__)
 INBOX_PAUSE: Final = 64
 """A pile with more messages than this waiting has its socket paused."""
 PAUSE_CHECK_S: Final = 0.1
+CHUNK: Final = 4_096
+"""Bytes decoded at once; sockets deliver up to 256 KiB."""
+HEARTBEATS_A_SAMPLE: Final = 8
+"""One heartbeat in so many is timed for the histogram."""
 PILES_MAX: Final = 2_000
 """Piles behind one connection (a concentrator); more logins are refused."""
 WATCH_MAX_S: Final = 3_600
@@ -79,6 +84,7 @@ class ConnectionActor(Supervised):
         self.quota = float(requirements.limits.frames_burst)
         self.quota_at = 0.0
         self.received_at = 0.0
+        self.received_ms = 0
         self.is_partial = False
         self.watched: dict[str, float] | None = None
         metrics = requirements.around.metrics
@@ -114,10 +120,30 @@ class ConnectionActor(Supervised):
     # --- up ---------------------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        self.received_at = now = self.clock.monotonic()
-        dialect = self.dialect
-        items = dialect.receive(data, now)
+        clock = self.clock
+        self.received_at = now = clock.monotonic()
+        self.received_ms = clock.epoch_ms()
+        if not self.admitted and not self._may_speak(len(data)):
+            return
+        if len(data) <= CHUNK:
+            self._take(data, now)
+        else:
+            # a flood of garbage is cut short by the limit on damage, not decoded to its end
+            for start in range(0, len(data), CHUNK):
+                if self.damaged < self.limits.damaged_in_a_row:
+                    self._take(data[start : start + CHUNK], now)
+        if self.frames > self.quota:
+            self._spend(now)
+        deadline = self.dialect.partial_deadline()
+        if deadline is not None and not self.is_partial:
+            self.is_partial = True
+            self.arm("partial", max(deadline - now, 0.0))
+
+    def _take(self, data: bytes, now: float) -> None:
+        """Hand each message to its pile: one lookup a frame."""
         routes = self.routes
+        items = self.dialect.receive(data, now)
+        self.frames += len(items)
         for item in items:
             if isinstance(item, Garbage):
                 self._damaged(item)
@@ -134,20 +160,11 @@ class ConnectionActor(Supervised):
                 self.send(address, item)
                 if address.room < INBOX_ROOM:
                     self._hold_back()
-                if (kind is Telemetry and item.problems) or kind is Malformed:  # type: ignore[attr-defined]
+                if kind in _DOUBTED and (kind is Malformed or item.problems):  # type: ignore[attr-defined]
                     self._implausible(item)
-        self.frames += len(items)
-        if self.frames > self.quota:
-            self._spend(now)
-        if not self.admitted:
-            self._count_early(len(data))
-        deadline = dialect.partial_deadline()
-        if deadline is not None and not self.is_partial:
-            self.is_partial = True
-            self.arm("partial", max(deadline - now, 0.0))
 
     def _frame_seen(self, raw: bytes, pile_code: str) -> None:
-        self.around.tail.append(pile_code, "up", raw, self.clock.epoch_ms())
+        self.around.tail.append(pile_code, "up", raw, self.received_ms)
         if self.watched:
             self._publish_frame(pile_code, "up", raw, "")
 
@@ -222,9 +239,9 @@ class ConnectionActor(Supervised):
 
     def _implausible(self, item: Any) -> None:
         """Impossible values were left out by the dialect; a frame that is useless without them is dropped."""
-        problems = item.problems if type(item) is Telemetry else (item.reason,)
+        problems = (item.reason,) if type(item) is Malformed else item.problems
         for problem in problems:
-            self.around.metrics.implausible[problem.partition(" ")[0]] += 1
+            self.around.metrics.implausible[problem.partition("=")[0]] += 1
         gun_no = getattr(item, "gun_no", None)
         log.info("implausible_values", pile=item.pile_code, gun=gun_no, problems=list(problems))
 
@@ -241,10 +258,13 @@ class ConnectionActor(Supervised):
             self.socket.pause()
             self.arm("resume", excess / rate)
 
-    def _count_early(self, size: int) -> None:
+    def _may_speak(self, size: int) -> bool:
+        """Before a login only so many bytes are looked at."""
         self.early_bytes += size
-        if self.early_bytes > self.limits.bytes_before_login:
-            self.socket.close("too_much_before_login")
+        if self.early_bytes <= self.limits.bytes_before_login:
+            return True
+        self.socket.close("too_much_before_login")
+        return False
 
     def _hold_back(self) -> None:
         self.around.metrics.paused_sockets += 1
@@ -276,10 +296,16 @@ class ConnectionActor(Supervised):
             return
         self.socket.write(data)
         self.counts_down[kind.__name__] += 1
-        self.around.tail.append(downlink.pile_code, "down", data, self.clock.epoch_ms())
         if kind is down.HeartbeatAnswer:
-            self.around.metrics.heartbeat_s.observe(self.clock.monotonic() - self.received_at)
-        elif kind is down.LoginAnswer:
+            # answered within the run that took the heartbeat: its own moment is near enough, and cheap
+            self.around.tail.append(downlink.pile_code, "down", data, self.received_ms)
+            if not self.frames % HEARTBEATS_A_SAMPLE:
+                self.around.metrics.heartbeat_s.observe(self.clock.monotonic() - self.received_at)
+            if self.watched:
+                self._publish_frame(downlink.pile_code, "down", data, "")
+            return
+        self.around.tail.append(downlink.pile_code, "down", data, self.clock.epoch_ms())
+        if kind is down.LoginAnswer:
             self._login_answered(downlink)  # type: ignore[arg-type]
         if self.watched:
             self._publish_frame(downlink.pile_code, "down", data, "")
@@ -317,7 +343,10 @@ class ConnectionActor(Supervised):
     def _watch(self, message: Watch) -> None:
         if self.watched is None:
             self.watched = {}
-        self.watched[message.pile_code] = self.clock.monotonic() + min(message.for_s, WATCH_MAX_S)
+        for_s = min(message.for_s, WATCH_MAX_S)
+        self.watched[message.pile_code] = self.clock.monotonic() + for_s
+        now_ms = self.clock.epoch_ms()
+        self.around.tail.watch(message.pile_code, now_ms + for_s * 1_000, now_ms)
 
     def _publish_frame(self, pile_code: str, direction: str, raw: bytes, damage: str) -> None:
         assert self.watched is not None
@@ -348,6 +377,15 @@ class ConnectionActor(Supervised):
 
 INBOX_ROOM: Final = 4_096 - INBOX_PAUSE
 """Free places in a pile's mailbox below which its socket is paused (`PileActor.mailbox_limit`)."""
+
+_DOUBTED: Final = frozenset(
+    kind
+    for kind in vars(up).values()
+    if isinstance(kind, type)
+    and issubclass(kind, up.Uplink)
+    and (kind is Malformed or "problems" in kind.__struct_fields__)
+)
+"""Uplinks that may carry impossible values."""
 
 _DOWNLINKS: Final = frozenset(
     kind for kind in vars(down).values() if isinstance(kind, type) and issubclass(kind, down.Downlink)

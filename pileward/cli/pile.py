@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pileward.cli.http_client import Server, open_server, with_server
 
@@ -109,7 +109,14 @@ def list_piles(discovered: bool, url: str, token: str | None, state: Path) -> No
     server = open_server(url, token, state)
     console = Console()
     if not discovered:
-        table = Table("桩号 pile", "名称 name", "类型 kind", "枪 guns", "状态 state", "计费模型 tariff")
+        table = Table(
+            Column("桩号 pile", no_wrap=True),
+            "名称 name",
+            "类型 kind",
+            "枪 guns",
+            "状态 state",
+            "电价 tariff",
+        )
         for shown in _all(server, f"{API}/piles"):
             live = shown["live"] or {}
             pile = shown["pile"]
@@ -119,7 +126,8 @@ def list_piles(discovered: bool, url: str, token: str | None, state: Path) -> No
         console.print(table)
     found = list(_all(server, f"{API}/discovered-piles"))
     if found or discovered:
-        table = Table("未登记 discovered", "地址 address", "次数 attempts", "最近 last seen", "程序 software")
+        code = Column("未登记 discovered", no_wrap=True)
+        table = Table(code, "地址 address", "次数 attempts", "最近 last seen", "程序 software")
         for pile in found:
             table.add_row(
                 pile["pile_code"],

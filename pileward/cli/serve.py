@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
+import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import uvloop
@@ -19,10 +22,12 @@ from pileward.config import clock_state
 from pileward.config.settings import Settings, SettingsError, load
 from pileward.errors import DatabaseError
 from pileward.http.app import make_app
-from pileward.livefeed.memory import MemoryBus
+from pileward.livefeed import make_bus
 from pileward.models.database import Database, open_database
 from pileward.node import Node
-from pileward.ports import Bus
+
+SPARE_FILES: Final = 500
+"""Open files beside those of piles: database, HTTP, WebSockets, logs."""
 
 
 @click.command("serve")
@@ -38,9 +43,10 @@ def command(path: str | None, ready_file: str | None) -> None:
         raise click.ClickException(str(error)) from error
     logs.configure(settings.log.level, settings.log.format, settings.node.number)
     settings.state_path.mkdir(parents=True, exist_ok=True)
+    allow_connections(settings.limits.max_connections)
     try:
         uvloop.run(serve(settings, Path(ready_file) if ready_file else None))
-    except (DatabaseError, OSError) as error:
+    except (DatabaseError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -50,15 +56,16 @@ async def serve(settings: Settings, ready_file: Path | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    database = await open_database(settings.database_url)
     async with contextlib.AsyncExitStack() as stack:
+        # a port that is taken must show before anything is made that is shown only once
+        web_socket = stack.enter_context(socket.create_server((settings.http.host, settings.http.port)))
+        database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
         node = await _start_node(settings, database, stack)
         runner = web.AppRunner(make_app(node), access_log=None, shutdown_timeout=3.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.http.host, settings.http.port)
-        await site.start()
+        await web.SockSite(runner, web_socket).start()
         port = runner.addresses[0][1]
         if ready_file is not None:
             _write_ready(ready_file, port, node.ykc_port)
@@ -69,7 +76,7 @@ async def serve(settings: Settings, ready_file: Path | None) -> None:
 async def _start_node(settings: Settings, database: Database, stack: contextlib.AsyncExitStack) -> Node:
     for gap in await database.durability_gaps():
         logs.logger(__name__).warning("not_durable", setting=gap)
-    node = Node(settings, database, make_bus(settings), make_clock(settings))
+    node = Node(settings, database, make_bus(settings.redis.url), make_clock(settings))
     token = await node.start()
     stack.push_async_callback(node.close)
     if token is not None:
@@ -78,13 +85,16 @@ async def _start_node(settings: Settings, database: Database, stack: contextlib.
     return node
 
 
-def make_bus(settings: Settings) -> Bus:
-    """The bus that the settings ask for: in process, or Redis."""
-    if not settings.redis.url:
-        return MemoryBus()
-    from pileward.livefeed.redis_bus import RedisBus
-
-    return RedisBus(settings.redis.url)
+def allow_connections(wanted: int) -> None:
+    """Raise the soft limit of open files as far as allowed; say so when it is too low for the setting."""
+    needed = wanted + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    reached = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (reached, hard))
+    if reached < needed:
+        logs.logger(__name__).warning("few_open_files", limit=reached, needed=needed)
 
 
 def make_clock(settings: Settings) -> Clock:

@@ -78,7 +78,7 @@ class YkcDialect:
         self.on_frame = on_frame
         self.odd_lengths: dict[int, int] = {}
         """Bodies of unexpected length by frame type, counted."""
-        self._is_plain = crc_order in (CrcOrder.BOTH, CrcOrder.LOW)
+        self._is_plain = crc_order is not CrcOrder.HIGH
         self._own_sequence = 0
         self._codes: dict[bytes, str] = {}
         self._beats: dict[bytes, tuple[str, int, bool]] = {}
@@ -93,7 +93,7 @@ class YkcDialect:
     @crc_order.setter
     def crc_order(self, order: CrcOrder) -> None:
         self.stream.order = order
-        self._is_plain = order in (CrcOrder.BOTH, CrcOrder.LOW)
+        self._note_plain()
 
     def partial_deadline(self) -> float | None:
         """When a waiting partial frame is given up (monotonic s): call `receive(b"", now)` then."""
@@ -284,6 +284,14 @@ class YkcDialect:
         """Remember which order this pile used last."""
         if is_low_first(raw) == (code in self._high_first) and len(self._high_first) < CACHED_MOST:
             self._high_first ^= {code}
+            self._note_plain()
+
+    def _note_plain(self) -> None:
+        """The short ways take and make low byte first only: right unless some pile here wants the other."""
+        order = self.stream.order
+        self._is_plain = order in (CrcOrder.BOTH, CrcOrder.LOW) or (
+            order is CrcOrder.MIRROR and not self._high_first
+        )
 
 
 __all__ = ["CrcOrder", "FrameError", "NotSupported", "YkcDialect"]
