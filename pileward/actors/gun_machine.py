@@ -137,7 +137,7 @@ RULES: Final[dict[tuple[GunState, GunEvent], GunState]] = {
 
 _OFFLINE_WORD = "0x00 on a live connection is hardly meaningful and not a fault (YKC 1.6, 7.1)"
 _LATE_RECORD = "a record of an earlier charge says nothing about the gun now"
-_NOT_STOPPING = "the deadline belongs to STOPPING and ended with it"
+_NOT_STOPPING = "the missing record is an alarm; only STOPPING has to be left for it"
 _NOT_SILENT = "it was not silent"
 
 IGNORED: Final[dict[tuple[GunState, GunEvent], str]] = {

@@ -63,7 +63,8 @@ def miss_reply(pile: Pile, event: ReplyDue, now: int) -> Step:
         if isinstance(downlink, down.SetClock):
             downlink = replace(downlink, time=moment(now))
         again = replace(entry, attempts_left=entry.attempts_left - 1, downlink=downlink)
-        pile = replace(_without(pile, event.kind), pending=(*_without(pile, event.kind).pending, again))
+        pile = _without(pile, event.kind)
+        pile = replace(pile, pending=(*pile.pending, again))
         return pile, (downlink, Arm(f"reply:{event.kind}", REPLY_WITHIN_S))
     pile = _without(pile, event.kind)
     effects: Effects = _GIVEN_UP.get(event.kind, NOTHING)
@@ -93,6 +94,7 @@ def set_clock(pile: Pile, time: datetime, command_id: int | None) -> Step:
 
 def send_tariff(pile: Pile, model: TariffModel, command_id: int | None) -> Step:
     """Push a tariff (0x58)."""
+    pile = replace(pile, is_push_wanted=False)
     return send(pile, "tariff", down.SetTariff(pile.code, None, model), command_id)
 
 

@@ -21,18 +21,20 @@ Step = tuple[Pile, Effects]
 FAULT_READ_AFTER_MS = 30_000
 """A heartbeat that says fault asks for telemetry only when the last one is older than this."""
 
+ENDED = (GunState.STOPPING, GunState.FINISHED, GunState.FAULT)
+"""What a charge ends in: from there on its record is waited for (YKC 1.6, 8.5 and 8.6)."""
+
 
 def beat(pile: Pile, event: Heartbeat, now: int) -> Step:
     """Answer a heartbeat at once; its fault flag is only a hint to ask for telemetry (YKC 1.6, 0x03)."""
     answer = HeartbeatAnswer(pile.config.pile_code, event.wire_seq, event.gun_no)
     index = event.gun_no - 1
-    if index >= len(pile.guns):
+    if not 0 <= index < len(pile.guns):
         return pile, (answer, Count("unknown_gun"))
     gun = pile.guns[index]
     if gun.state is GunState.OFFLINE:
         pile, effects = tell(pile, event.gun_no, GunEvent.HEARD_AGAIN, now)
-        question = ReadTelemetry(pile.code, None, event.gun_no)
-        return pile, (answer, *effects, question, Clear("gun_silent", event.gun_no))
+        return pile, (answer, *effects, ReadTelemetry(pile.code, None, event.gun_no))
     if event.is_faulty and gun.state is not GunState.FAULT and now - gun.telemetry_ms > FAULT_READ_AFTER_MS:
         return pile, (answer, ReadTelemetry(pile.code, None, event.gun_no))
     return pile, (answer,)
@@ -41,10 +43,11 @@ def beat(pile: Pile, event: Heartbeat, now: int) -> Step:
 def measure(pile: Pile, event: Telemetry, now: int) -> Step:
     """Take state and measurements of one gun."""
     index = event.gun_no - 1
-    if index >= len(pile.guns):
+    if not 0 <= index < len(pile.guns):
         return pile, (Count("unknown_gun"),)
     before = pile.guns[index]
-    state = next_state(before.state, heard(event))
+    word = heard(event)
+    state = next_state(before.state, word)
     changed = state is not before.state
     gun = Gun(event.gun_no, state, now if changed else before.since_ms, event, now)
     guns = pile.guns
@@ -57,7 +60,7 @@ def measure(pile: Pile, event: Telemetry, now: int) -> Step:
         effects += _new_faults(event.gun_no, () if is_first else old_codes, event.fault_codes)
         effects += _ended_faults(event.gun_no, old_codes, event.fault_codes)
     if changed:
-        pile, more = _entered(pile, before, gun, now)
+        pile, more = _entered(pile, before, gun, word, now)
         effects += more
     if pile.pending:
         pile, answered = commands.answer(pile, f"read:{event.gun_no}", is_ok=True)
@@ -76,7 +79,7 @@ def tell(pile: Pile, gun_no: int, event: GunEvent, now: int) -> Step:
         return pile, NOTHING
     gun = replace(before, state=state, since_ms=now)
     pile = replace(pile, guns=(*pile.guns[:index], gun, *pile.guns[index + 1 :]))
-    pile, effects = _entered(pile, before, gun, now)
+    pile, effects = _entered(pile, before, gun, event, now)
     return pile, (*effects, ShowGun(gun_no))
 
 
@@ -104,7 +107,7 @@ def check_silence(pile: Pile, ages_s: tuple[float, ...], limit_s: float, now: in
 def miss_record(pile: Pile, event: RecordDue, now: int) -> Step:
     """No record came in time after a charge ended: alarm, and show the gun as it is."""
     index = event.gun_no - 1
-    if index >= len(pile.guns):
+    if not 0 <= index < len(pile.guns):
         return pile, NOTHING
     telemetry = pile.guns[index].telemetry
     is_plugged = telemetry is not None and telemetry.is_plugged
@@ -114,21 +117,26 @@ def miss_record(pile: Pile, event: RecordDue, now: int) -> Step:
     return pile, (*effects, Raise("record_missing", Severity.FAULT, zh, en, event.gun_no))
 
 
-def resize(pile: Pile) -> Pile:
-    """Fit the guns to a changed number of guns; those that stay keep their state."""
+def resize(pile: Pile) -> Step:
+    """Fit the guns to a changed number of guns; with a gun that is no longer there its alarms end."""
     count = pile.config.gun_count
     if count == len(pile.guns):
-        return pile
+        return pile, NOTHING
+    effects: Effects = NOTHING
+    for gone in pile.guns[count:]:
+        codes = (*faults.FAULTS, *(gone.telemetry.fault_codes if gone.telemetry is not None else ()))
+        kinds = ("gun_silent", "record_missing", "record_differs", *(f"fault:{code}" for code in codes))
+        effects += (Disarm(f"record:{gone.gun_no}"), *(Clear(kind, gone.gun_no) for kind in kinds))
     added = tuple(Gun(number) for number in range(len(pile.guns) + 1, count + 1))
-    return replace(pile, guns=(*pile.guns[:count], *added))
+    return replace(pile, guns=(*pile.guns[:count], *added)), effects
 
 
-def _entered(pile: Pile, before: Gun, gun: Gun, now: int) -> Step:
+def _entered(pile: Pile, before: Gun, gun: Gun, event: GunEvent, now: int) -> Step:
     """What entering or leaving a state brings with it."""
     effects: tuple[Any, ...] = ()
-    if gun.state is GunState.STOPPING:
+    if before.state is GunState.CHARGING and gun.state in ENDED and event is not GunEvent.RECORD_KEPT:
         effects += (Arm(f"record:{gun.gun_no}", RECORD_WITHIN_S),)
-    elif before.state is GunState.STOPPING:
+    elif gun.state is GunState.OFFLINE or (gun.state is GunState.CHARGING and before.state in ENDED):
         effects += (Disarm(f"record:{gun.gun_no}"),)
     if before.state is GunState.OFFLINE:
         effects += (Clear("gun_silent", gun.gun_no),)

@@ -28,6 +28,7 @@ from pileward.actors.effects import (
     Note,
     Persist,
     Raise,
+    ShowGun,
     ShowPile,
     Unlink,
 )
@@ -89,6 +90,11 @@ def must_wait(_: Pile, event: LoginAsked) -> bool:
     return event.wait_s > 0
 
 
+def is_repeated(pile: Pile, event: LoginAsked) -> bool:
+    """The login that waits its turn came again on the same connection."""
+    return bool(event.link == pile.link)
+
+
 def is_current(pile: Pile, event: LinkLost) -> bool:
     """The event is about the connection that speaks for the pile now."""
     return bool(event.link == pile.link)
@@ -111,9 +117,20 @@ def hold_login(pile: Pile, event: LoginAsked, now: int) -> Step:
     """Let a login wait its turn after a mass reconnection; commands stay refused meanwhile."""
     pile, effects = _let_go(pile, event.link, now)
     pile = replace(
-        pile, login=event.login, link=event.link, remote_address=event.remote_address, since_ms=now
+        pile,
+        login=event.login,
+        link=event.link,
+        remote_address=event.remote_address,
+        since_ms=now,
+        reason="waiting",
+        tariff_ok=False,
     )
-    return pile, (*effects, Arm("admission", event.wait_s))
+    return pile, (*effects, *_UNWATCHED, Arm("admission", event.wait_s), ShowPile("waiting"))
+
+
+def keep_waiting(pile: Pile, event: LoginAsked, _: int) -> Step:
+    """A pile that repeats its login keeps its turn: it is neither first nor last for it."""
+    return replace(pile, login=event.login), NOTHING
 
 
 def admit(pile: Pile, event: LoginAsked, now: int) -> Step:
@@ -232,10 +249,14 @@ def _go_offline(pile: Pile, reason: str, now: int) -> Step:
     pile, answered = commands.drop_all(pile)
     pile, changed = guns.tell_all(pile, GunEvent.LINK_LOST, now)
     pile = replace(pile, link=None, since_ms=now, reason=reason, tariff_ok=False)
-    stopped = tuple(Disarm(name) for name in ("silence", "tariff", "clock", "read", "admission"))
     told = Arm("absence", float(pile.config.settings.offline_after_s))
     seen = Note(SaveSeen(pile.code, moment(now)))
+    stopped = (*_UNWATCHED, Disarm("admission"))
     return pile, (*answered, *stopped, told, seen, *changed, ShowPile(reason))
+
+
+_UNWATCHED: Final = (Disarm("silence"), Disarm("tariff"), Disarm("clock"), Disarm("read"))
+"""The deadlines of a pile that is online end with it."""
 
 
 # --- clock and records ----------------------------------------------------------------------------------
@@ -250,6 +271,7 @@ def sync_clock(pile: Pile, _: ClockDue, now: int) -> Step:
 def take_clock(pile: Pile, event: up.ClockAnswer, now: int) -> Step:
     """The pile tells its time after it was set; a wrong one is worth a warning."""
     pile, answered = commands.answer(pile, "clock", is_ok=True)
+    answered += (Clear("clock_unset"),)
     if event.device_time is None:
         zh, en = "充电桩时钟无效", "the pile's clock is not a date"
         return replace(pile, clock_drift_ms=None), (
@@ -304,13 +326,19 @@ def keep_record(pile: Pile, event: up.TransactionRecord, now: int) -> Step:
 
 def mark_record(pile: Pile, event: RecordKept, now: int) -> Step:
     """A record is durable: the gun has finished; different content under a known number is for a person."""
-    pile, effects = guns.tell(pile, event.record.gun_no, GunEvent.RECORD_KEPT, now)
-    effects = (*effects, Clear("record_missing", event.record.gun_no))
+    gun_no = event.record.gun_no
+    pile, effects = guns.tell(pile, gun_no, GunEvent.RECORD_KEPT, now)
+    effects = (
+        *effects,
+        Disarm(f"record:{gun_no}"),
+        Clear("record_missing", gun_no),
+        Clear("record_unconfirmed"),
+    )
     if event.result.state is not RecordState.DIFFERENT:
         return pile, effects
     number = event.record.wire_number
     zh, en = f"交易记录重复上传且内容不同：{number}", f"record {number} came again with other content"
-    return pile, (*effects, Raise("record_differs", Severity.FAULT, zh, en, event.record.gun_no))
+    return pile, (*effects, Raise("record_differs", Severity.FAULT, zh, en, gun_no))
 
 
 def refuse_local_start(pile: Pile, event: up.LocalStartRequest, _: int) -> Step:
@@ -337,11 +365,19 @@ def _iso(time: datetime | None) -> str | None:
 
 def take_config(pile: Pile, event: ConfigChanged, now: int) -> Step:
     """Adopt what staff changed; a new tariff goes to the pile as soon as it is idle."""
-    pile = guns.resize(replace(pile, config=event.config))
+    before = pile
+    pile, effects = guns.resize(replace(pile, config=event.config))
+    if pile.login is not None:
+        effects += _compare(pile)
+    if before.config.is_in_maintenance is not pile.config.is_in_maintenance:
+        effects += tuple(ShowGun(gun.gun_no) for gun in pile.guns)
     if pile.status is not S.ONLINE:
-        return pile, (ShowPile(pile.reason),)
-    pile, effects = tariff.check_wanted(pile, now)
-    return pile, (*effects, ShowPile("changed"))
+        return pile, (*effects, ShowPile(pile.reason))
+    pile, pushed = tariff.check_wanted(pile, now)
+    asked_for = tuple(
+        down.ReadTelemetry(pile.code, None, gun.gun_no) for gun in pile.guns[len(before.guns) :]
+    )
+    return pile, (*effects, *pushed, *asked_for, ShowPile("changed"))
 
 
 # --- the table ------------------------------------------------------------------------------------------
@@ -361,6 +397,7 @@ RULES: Final = (
     Rule(S.OFFLINE, LoginAsked, must_wait, hold_login, S.REGISTERING),
     Rule(S.OFFLINE, LoginAsked, always, admit, S.ONLINE),
     Rule(S.OFFLINE, AbsenceDue, always, tell_absence, S.OFFLINE),
+    Rule(S.REGISTERING, LoginAsked, is_repeated, keep_waiting, S.REGISTERING),
     Rule(S.REGISTERING, LoginAsked, must_wait, hold_login, S.REGISTERING),
     Rule(S.REGISTERING, LoginAsked, always, admit, S.ONLINE),
     Rule(S.REGISTERING, AdmissionDue, always, admit_held, S.ONLINE),

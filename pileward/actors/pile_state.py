@@ -63,6 +63,9 @@ class Pile(msgspec.Struct, frozen=True):
     login: Login | None = None
     remote_address: str = ""
     tariff_ok: bool = False
+    """The pile has proven, since its login, that it holds the tariff it should."""
+    is_push_wanted: bool = False
+    """Staff want the tariff sent as soon as no gun is busy, even if the pile holds it."""
     held_model_no: str = ""
     """The billing model that the pile said it holds, or has been given."""
     clock_drift_ms: int | None = None

@@ -29,11 +29,13 @@ def check(pile: Pile, event: TariffCheck, now: int) -> Step:
     pile = replace(pile, held_model_no=event.billing_model_no)
     if wanted is None:
         answer = TariffCheckAnswer(pile.code, event.wire_seq, event.billing_model_no, False)
-        return replace(pile, tariff_ok=False), (answer, NO_TARIFF)
+        pile, shown = _not_ok(pile)
+        return pile, (answer, NO_TARIFF, *shown)
     is_current = event.billing_model_no == wanted
     answer = TariffCheckAnswer(pile.code, event.wire_seq, wanted, is_current)
     if not is_current:
-        return replace(pile, tariff_ok=False), (answer, Arm("tariff", TARIFF_GRACE_S))
+        pile, shown = _not_ok(pile)
+        return pile, (answer, Arm("tariff", TARIFF_GRACE_S), *shown)
     pile, effects = _confirmed(pile, wanted, now)
     return pile, (answer, *effects)
 
@@ -70,16 +72,22 @@ def check_wanted(pile: Pile, now: int) -> Step:
     """Compare held with wanted and push (0x58) if they differ and no gun is busy; else try again later."""
     tariff = pile.config.tariff
     if tariff is None:
-        return replace(pile, tariff_ok=False), (NO_TARIFF,)
+        pile, shown = _not_ok(pile)
+        return pile, (NO_TARIFF, *shown)
     # after a login only the pile's own word counts, not what it held before: hence both conditions
     if pile.tariff_ok and holds_wanted(pile):
-        return pile, (Clear("no_tariff"),)
-    if commands.pending(pile, "tariff") is not None:
-        return pile, (Arm("tariff", TARIFF_GRACE_S),)
-    if pile.is_busy:
-        return replace(pile, tariff_ok=holds_wanted(pile)), (Arm("tariff", TARIFF_GRACE_S),)
-    pile, sent = commands.send_tariff(replace(pile, tariff_ok=False), tariff, None)
-    return pile, (*sent, Arm("tariff", TARIFF_RETRY_S))
+        if not pile.is_push_wanted:
+            return pile, (Clear("no_tariff"),)
+        shown = NOTHING
+    elif pile.is_busy and holds_wanted(pile):
+        # it cannot be asked now, and what it held before the charge it still holds
+        return replace(pile, tariff_ok=True), (Arm("tariff", TARIFF_GRACE_S), ShowPile("tariff"))
+    else:
+        pile, shown = _not_ok(pile)
+    if pile.is_busy or commands.pending(pile, "tariff") is not None:
+        return pile, (Arm("tariff", TARIFF_GRACE_S), *shown)
+    pile, sent = commands.send_tariff(pile, tariff, None)
+    return pile, (*sent, Arm("tariff", TARIFF_RETRY_S), *shown)
 
 
 def command_push(pile: Pile, command_id: int) -> tuple[Pile, Effects, Outcome | None]:
@@ -93,7 +101,8 @@ def command_push(pile: Pile, command_id: int) -> tuple[Pile, Effects, Outcome | 
         )
     if pile.is_busy:
         detail = "充电结束后下发 / will be sent when the pile is idle"
-        return pile, (Arm("tariff", TARIFF_GRACE_S),), Outcome(ResultStatus.SCHEDULED, "pile_busy", detail)
+        outcome = Outcome(ResultStatus.SCHEDULED, "pile_busy", detail)
+        return replace(pile, is_push_wanted=True), (Arm("tariff", TARIFF_GRACE_S),), outcome
     pile, sent = commands.send_tariff(pile, tariff, command_id)
     return pile, sent, None
 
@@ -101,6 +110,11 @@ def command_push(pile: Pile, command_id: int) -> tuple[Pile, Effects, Outcome | 
 def holds_wanted(pile: Pile) -> bool:
     """Whether the billing model that the pile said it holds is the one it should hold."""
     return pile.config.billing_model_no is not None and pile.held_model_no == pile.config.billing_model_no
+
+
+def _not_ok(pile: Pile) -> Step:
+    """The pile does not hold its tariff; shown when it did until now."""
+    return replace(pile, tariff_ok=False), (ShowPile("tariff"),) if pile.tariff_ok else NOTHING
 
 
 def _confirmed(pile: Pile, number: str, now: int) -> Step:
@@ -111,6 +125,7 @@ def _confirmed(pile: Pile, number: str, now: int) -> Step:
         pile,
         held_model_no=number,
         tariff_ok=is_current,
+        is_push_wanted=False,
         config=replace(pile.config, confirmed_billing_model_no=number),
     )
     effects: Effects = (Clear("no_tariff"), Clear("tariff_failed"))
