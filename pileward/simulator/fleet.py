@@ -62,7 +62,7 @@ class Fleet:
         self._abandoned: deque[Wire] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialling = asyncio.Semaphore(DIALS_MAX)
-        self._is_closed = False
+        self.is_closed = False
         self.clock.attach(self)
 
     def add(
@@ -108,7 +108,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Close all sockets, abandoned ones too, and wait until nothing of the fleet runs any more."""
-        self._is_closed = True
+        self.is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -144,7 +144,7 @@ class Fleet:
     def schedule(self, pile: SimPile, line: Line) -> None:
         """Have the pile called when it is due."""
         due = pile.next_due
-        if due < self._armed.get(pile, math.inf) and not self._is_closed:
+        if due < self._armed.get(pile, math.inf) and not self.is_closed:
             self._armed[pile] = due
             heapq.heappush(self._heap, (due, next(self._order), pile, line))
             if due < self._timer_at:

@@ -97,7 +97,8 @@ class Line:
 
     def opened(self, wire: Wire) -> None:
         """The socket is there: everybody who waits for it logs in."""
-        if self._wire is not None or not any(pile.phase is Phase.CONNECTING for pile in self.piles):
+        is_wanted = any(pile.phase is Phase.CONNECTING for pile in self.piles)
+        if self._wire is not None or self._fleet.is_closed or not is_wanted:
             # It was wanted when dialling began, and no longer is.
             wire.line = None
             assert wire.transport is not None

@@ -21,7 +21,7 @@ from tests.bench.ykc_client import FIRST_CODE, BareFleet
 CONNECTIONS = 200
 ROUNDS = 100
 """Rounds of one measurement: 20,000 frames or pairs, about half a second."""
-REPEATS = 15
+REPEATS = 9
 HEARTBEAT_BUDGET = 2.5
 REAL_TIME_BUDGET = 4.0
 

@@ -37,7 +37,7 @@ async def test_load_prints_its_figures_as_json() -> None:
     async with Platform(set(Plan(first_code=CODE, piles=20).codes)) as platform:
         process = await call(
             *("load", "--port", str(platform.port), "--first-code", CODE, "--piles", "20"),
-            *("--heartbeat", "0.5", "--duration", "1", "--json"),
+            *("--heartbeat", "1", "--duration", "2.2", "--json"),
         )
         out, err = await process.communicate()
     assert process.returncode == 0, err
