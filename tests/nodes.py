@@ -18,7 +18,7 @@ from pileward.actors.pile_state import Pile, PileStatus
 from pileward.clock import ManualClock
 from pileward.config.settings import load
 from pileward.livefeed.memory import MemoryBus
-from pileward.models.database import open_database
+from pileward.models.database import Database, open_database
 from pileward.models.kinds import PileKind
 from pileward.node import Node
 from pileward.services import operators, piles, stations, tariffs
@@ -44,11 +44,63 @@ CODES = ("32010600000001", "32010600000002", "32010600000003")
 class Street:
     """One station with registered piles, the node that supervises them, and their simulated selves."""
 
-    def __init__(self, node: Node, fleet: Fleet, clock: ManualClock, who: Who) -> None:
-        self.node = node
-        self.fleet = fleet
+    node: Node
+    database: Database
+    fleet: Fleet
+    who: Who
+    """Who acts for the operator, at the moment the street was opened."""
+
+    def __init__(self, environ: dict[str, str], clock: ManualClock) -> None:
+        self.environ = environ
         self.clock = clock
-        self.who = who
+        self._is_up = False
+
+    async def open(self) -> None:
+        """Start a node on a fresh database, and piles that know where it listens."""
+        self.database = await open_database(self.environ["PILEWARD_DATABASE_URL"])
+        self.who = await seed_street(self.clock)
+        await self._start()
+        self.environ["PILEWARD_YKC_PORT"] = str(self.node.ykc_port)
+        self.fleet = Fleet("127.0.0.1", self.node.ykc_port, clock=self.clock, is_watched=True)
+
+    async def restart(self) -> None:
+        """Start another node on the same database and port, after `crash` or `stop`."""
+        self.database = await open_database(self.environ["PILEWARD_DATABASE_URL"])
+        await self._start()
+
+    async def _start(self) -> None:
+        self.node = Node(load(environ=self.environ), self.database, MemoryBus(), self.clock)
+        await self.node.start()
+        self._is_up = True
+
+    async def stop(self) -> None:
+        """End the node in good order."""
+        if self._is_up:
+            self._is_up = False
+            await self.node.close()
+            await self.database.close()
+
+    async def crash(self) -> None:
+        """End the node as a kill does: nothing is flushed, nobody is told, sockets are reset."""
+        self._is_up = False
+        node = self.node
+        node.system.shutdown()
+        tasks = list(node.waiting.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for gateway in node.gateways:
+            assert gateway._server is not None
+            gateway._server.close()
+            for sock in list(gateway._sockets):
+                sock.abort("crash")
+        await node.bus.close()
+        await self.database.close()
+
+    async def close(self) -> None:
+        """End everything."""
+        await self.fleet.close()
+        await self.stop()
 
     def power_on(self, *codes: str, guns: int = 2, one_line: bool = False) -> list[Control]:
         """Give simulated piles their power; each on a connection of its own unless `one_line`."""
@@ -123,7 +175,13 @@ async def seed_street(clock: Any) -> Who:
 
 
 @pytest.fixture
-async def street(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Street]:
+def node_settings() -> dict[str, str]:
+    """Settings of the node beside the usual ones; a test that parametrizes this name chooses its own."""
+    return {}
+
+
+@pytest.fixture
+async def street(sqlite_url: str, tmp_path: Path, node_settings: dict[str, str]) -> AsyncIterator[Street]:
     """A running node with three registered piles, none powered yet."""
     environ = {
         "PILEWARD_NODE_STATE_DIR": str(tmp_path / "state"),
@@ -132,14 +190,9 @@ async def street(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Street]:
         "PILEWARD_YKC_PORT": "0",
         "PILEWARD_OPERATOR_TOKEN": TOKEN,
         "PILEWARD_TAIL_SIZE_MIB": "4",
+        **node_settings,
     }
-    clock = ManualClock(ORIGIN)
-    database = await open_database(sqlite_url)
-    who = await seed_street(clock)
-    node = Node(load(environ=environ), database, MemoryBus(), clock)
-    await node.start()
-    fleet = Fleet("127.0.0.1", node.ykc_port, clock=clock, is_watched=True)
-    yield Street(node, fleet, clock, who)
-    await fleet.close()
-    await node.close()
-    await database.close()
+    opened = Street(environ, ManualClock(ORIGIN))
+    await opened.open()
+    yield opened
+    await opened.close()

@@ -30,7 +30,7 @@ class Admission:
     def __init__(self, rate_per_s: float = 2_000.0, burst: int = 2_000, longest_wait_s: float = 10.0) -> None:
         self._gap_s = 1.0 / rate_per_s
         self._burst_s = burst / rate_per_s
-        self._free_at = 0.0
+        self._free_at = -self._burst_s  # the bucket begins empty: a cold start may admit a whole burst
         self.longest_wait_s = longest_wait_s
 
     def wait_s(self, now: float) -> float:
