@@ -267,7 +267,8 @@ async def _frame_path(actors: int) -> float:
     pairs = [(engine.create(BenchConnection), engine.create(BenchPile)) for _ in range(actors)]
     for connection, pile in pairs:
         engine.tell(connection, pile)
-    await asyncio.sleep(0.1)
+    while engine.waiting:  # noqa: ASYNC110 - until everything is in place
+        await asyncio.sleep(0)
     frame = Bytes(b"x" * 68)
     connections = iter([connection for connection, _ in pairs] * (200_000 // actors + 1))
     result = _cpu_us(lambda: engine.deliver(next(connections), frame), 40_000)
