@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from aiohttp import web
 from pileward.http import websockets
 from pileward.http.api import Access, Api
 from pileward.http.node import NODE, Node
+from pileward.http.problems import HttpError
 from pileward.http.schemas.live import Changes, Counts, Lagged, Snapshot
 from pileward.messages import faults
 from pileward.messages.live import StationView
@@ -38,6 +40,11 @@ SHOWN_GUNS: Final = 4_000
 """Guns in a snapshot; beyond, the rest is only counted."""
 
 
+LOOKS_PER_S: Final = 2.0
+LOOKS_BURST: Final = 30
+"""Snapshots that one address may ask for; many people may share one."""
+
+
 class _About(msgspec.Struct, frozen=True):
     """What an event is about: enough to keep only the newest of one gun."""
 
@@ -50,15 +57,21 @@ _about = msgspec.json.Decoder(_About)
 _encoder = msgspec.json.Encoder()
 
 
-@api.get("/api/public/v1/overview", summary="全部站、桩、枪的当前状态 / every station, pile and gun now")
+@api.get(
+    "/api/public/v1/overview",
+    summary="全部站、桩、枪的当前状态 / every station, pile and gun now",
+    problems=(429,),
+)
 async def get_overview(request: web.Request) -> Snapshot:
     """The same snapshot that `/ws` begins with."""
+    await _admit(request)
     return take_snapshot(request.app[NODE])
 
 
-@api.get("/ws", summary="实时推送（WebSocket）/ live feed (WebSocket)", status=101, problems=(426,))
+@api.get("/ws", summary="实时推送（WebSocket）/ live feed (WebSocket)", status=101, problems=(426, 429))
 async def watch_feed(request: web.Request) -> web.WebSocketResponse:
     """A snapshot, then changes, as JSON text messages; nothing is expected from the client."""
+    await _admit(request)
     node = request.app[NODE]
     socket = await websockets.open_socket(request)
     async with node.bus.subscribe(GUN_TOPIC, PILE_TOPIC, ALARM_TOPIC, limit=QUEUE) as events:
@@ -67,11 +80,18 @@ async def watch_feed(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def _admit(request: web.Request) -> None:
+    """Anybody may look, yet a snapshot costs something: so many a second for each address."""
+    if not await request.app[NODE].bus.allow(f"overview:{request.remote}", LOOKS_PER_S, LOOKS_BURST):
+        raise HttpError("too_many_requests", headers={"Retry-After": "2"})
+
+
 def take_snapshot(node: Node) -> Snapshot:
     """Everything as it is now; does not wait, so nothing can change in between."""
     stations = node.snapshot()
-    pile_counts, gun_counts = _count(stations)
     shown = _first_guns(stations)
+    is_partial = shown is not stations
+    pile_counts, gun_counts = _counts(node) if is_partial else _count(stations)
     clock = node.engine.clock
     return Snapshot(
         at=clock.utc(),
@@ -80,7 +100,7 @@ def take_snapshot(node: Node) -> Snapshot:
         events=list(node.recent_events()),
         pile_counts=pile_counts,
         gun_counts=gun_counts,
-        is_partial=shown is not stations,
+        is_partial=is_partial,
         fault_texts={code: (fault.text_zh, fault.text_en) for code, fault in faults.FAULTS.items()},
     )
 
@@ -143,7 +163,7 @@ async def _tell(socket: web.WebSocketResponse, node: Node, gathered: _Gathered) 
             events = [event for event in events if _about.decode(event).pile_code in shown]
         await websockets.send(socket, _encoder.encode(Changes(now, [msgspec.Raw(event) for event in events])))
         if shown is not None:
-            await websockets.send(socket, _encoder.encode(Counts(now, *_count(node.snapshot()))))
+            await websockets.send(socket, _encoder.encode(Counts(now, *_counts(node))))
 
 
 def _codes(snapshot: Snapshot) -> set[str] | None:
@@ -160,6 +180,15 @@ def _count(stations: Sequence[StationView]) -> tuple[dict[str, int], dict[str, i
         dict(Counter(pile.state for pile in piles)),
         dict(Counter(gun.state for pile in piles for gun in pile.guns)),
     )
+
+
+def _counts(node: Node) -> tuple[dict[str, int], dict[str, int]]:
+    """All piles and guns by state, as the actors count them: costs the same however many there are."""
+    return _by_word(node.metrics.piles), _by_word(node.metrics.guns)
+
+
+def _by_word(counts: Mapping[Any, int]) -> dict[str, int]:
+    return {(key.name if isinstance(key, Enum) else str(key)).lower(): n for key, n in counts.items() if n}
 
 
 def _first_guns(stations: Sequence[StationView]) -> Sequence[StationView]:

@@ -14,12 +14,13 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from tortoise.exceptions import DBConnectionError
+from tortoise.exceptions import BaseORMException
 
 from pileward.actors.engine import ActorFailed, ActorGone, ActorQuarantined, AskTimeout
 from pileward.errors import ConflictError, DatabaseError, DomainError, InvalidError, NotFoundError
 from pileward.http.problems import CODE_OF_STATUS, PROBLEMS, HttpError, render
 from pileward.logs import logger
+from pileward.models.database import is_outage
 
 log = logger(__name__)
 
@@ -42,7 +43,6 @@ FAILURE_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ActorQuarantined, "actor_quarantined"),
     (ActorFailed, "actor_failed"),
     (ActorGone, "actor_gone"),
-    (DBConnectionError, "database_gone"),
     (DatabaseError, "database_gone"),
 )
 """Our own troubles that have a name; anything else is an internal_error."""
@@ -102,10 +102,19 @@ async def explain(request: web.Request, handler: Serve) -> web.StreamResponse:
             raise
         return _from_aiohttp(error, request_id)
     except Exception as error:  # the one place that may catch all: the client must get an answer
-        code = next((code for kind, code in FAILURE_CODES if isinstance(error, kind)), "internal_error")
+        code = _failure_code(error)
         status, message = PROBLEMS[code]
         log.error("request_failed", code=code, method=request.method, path=request.path, exc_info=error)
         return render(status, code, message, {}, request_id)
+
+
+def _failure_code(error: Exception) -> str:
+    """The name of our own trouble."""
+    for kind, code in FAILURE_CODES:
+        if isinstance(error, kind):
+            return code
+    is_database = isinstance(error, BaseORMException)
+    return "database_gone" if is_database and is_outage(error) else "internal_error"
 
 
 def _from_aiohttp(error: web.HTTPException, request_id: str) -> web.Response:

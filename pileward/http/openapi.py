@@ -20,6 +20,7 @@ REFUSALS: Final = {
     404: "所指之物不存在 / what was named does not exist",
     409: "与当前状态冲突 / in conflict with the present state",
     426: "websocket_required",
+    429: "too_many_requests",
     503: "actor_quarantined, actor_gone, not_ready",
     504: "no_answer",
 }

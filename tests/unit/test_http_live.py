@@ -139,6 +139,12 @@ async def test_the_feed_speaks_websocket_only_and_to_our_pages_only(client: Clie
     assert refused.value.status == 403
 
 
+async def test_one_address_may_not_look_all_the_time(client: Client) -> None:
+    statuses = [(await client.get("/api/public/v1/overview")).status for _ in range(feed.LOOKS_BURST + 5)]
+    assert statuses[: feed.LOOKS_BURST] == [200] * feed.LOOKS_BURST
+    assert statuses[-1] == 429
+
+
 async def test_listeners_end_with_the_server(client: Client, street: Street) -> None:
     socket = await client.ws_connect("/ws")
     await hear(socket, "snapshot")
