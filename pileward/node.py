@@ -25,7 +25,7 @@ from pileward.actors.store_messages import PileLoaded
 from pileward.actors.surroundings import Admission, Surroundings
 from pileward.clock import Clock
 from pileward.codecs.base import Dialect, OnFrame
-from pileward.codecs.ykc.dialect import YkcDialect
+from pileward.codecs.ykc.dialect import CrcOrder, YkcDialect
 from pileward.config.settings import Settings
 from pileward.gateway.tcp import SocketLimits, TcpGateway
 from pileward.logs import logger
@@ -126,7 +126,7 @@ class Node:
         self.gateways.append(gateway)
 
     def _ykc_dialect(self, on_frame: OnFrame) -> Dialect:
-        return YkcDialect(on_frame=on_frame)
+        return YkcDialect(CrcOrder.MIRROR, on_frame)
 
     # --- what HTTP asks ---------------------------------------------------------------------------------
 

@@ -63,6 +63,8 @@ class ConnectionStart(msgspec.Struct, frozen=True):
     make_dialect: Callable[[OnFrame], Dialect]
     around: Any
     limits: Limits
+    routes: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Pile code to the address of its actor, filled by logins; outlives a failed instance of the actor."""
 
 
 class ConnectionActor(Supervised):
@@ -76,7 +78,7 @@ class ConnectionActor(Supervised):
         self.limits = requirements.limits
         self.protocol = requirements.protocol
         self.dialect: Dialect = requirements.make_dialect(self._frame_seen)
-        self.routes: dict[str, Any] = {}
+        self.routes = requirements.routes
         self.admitted = 0
         self.damaged = 0
         self.early_bytes = 0
@@ -182,8 +184,12 @@ class ConnectionActor(Supervised):
         elif code not in self.routes and len(self.routes) >= PILES_MAX:
             self._refuse(login, "too_many_piles")
         else:
+            # a login that is repeated while it waits has its turn already
+            wait_s = 0.0 if code in self.routes else around.admission.wait_s(self.received_at)
             self.routes[code] = address
-            wait_s = around.admission.wait_s(self.received_at)
+            pile = around.seen.get(code)
+            if pile is not None:
+                self.dialect.adapt(code, pile.config.settings.crc_order)
             self.send(address, LoginAsked(login, self.myAddress, self.socket.remote_address, wait_s))
 
     def _refuse(self, login: Login, reason: str) -> None:

@@ -60,6 +60,13 @@ class Dialect(Protocol):
         """Make the frame of a message; raises NotSupported, or FrameError for values that do not fit."""
         ...
 
+    def adapt(self, pile_code: str, crc_order: str) -> None:
+        """Speak to a pile as its model wants it: `crc_order` is "mirror", "low_first" or "high_first".
+
+        A protocol without such a choice passes over it.
+        """
+        ...
+
     def partial_deadline(self) -> float | None:
         """The monotonic time at which a waiting partial frame is given up; None when nothing waits."""
         ...

@@ -571,6 +571,49 @@ def test_the_order_last_seen_of_each_pile_is_mirrored() -> None:
     assert not is_high_first(dialect.send(down.HeartbeatAnswer(PILE, 2, 1)))
 
 
+OTHER = "32010600019237"
+ADAPTED = [
+    # setting      pile sends   answered high first
+    ("mirror",     CrcOrder.LOW,  False),
+    ("mirror",     CrcOrder.HIGH, True),
+    ("low_first",  CrcOrder.LOW,  False),
+    ("low_first",  CrcOrder.HIGH, False),
+    ("high_first", CrcOrder.LOW,  True),
+    ("high_first", CrcOrder.HIGH, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("base", [CrcOrder.MIRROR, CrcOrder.BOTH])
+@pytest.mark.parametrize(("setting", "sent", "is_high"), ADAPTED)
+def test_each_pile_is_answered_as_its_model_wants(
+    base: CrcOrder, setting: str, sent: CrcOrder, is_high: bool
+) -> None:
+    dialect = YkcDialect(base)
+    assert dialect.receive(encode_frame(BEAT, 1, sent), 0.0)
+    dialect.adapt(PILE, setting)
+    for sequence in (2, 3):  # the second one could take the short way
+        assert dialect.receive(encode_frame(BEAT, sequence, sent), 0.0) == [
+            up.Heartbeat(PILE, sequence, 1, False)
+        ]
+        assert is_high_first(dialect.send(down.HeartbeatAnswer(PILE, sequence, 1))) is is_high
+        assert (
+            is_high_first(dialect.send(down.SetClock(PILE, None, datetime(2026, 3, 1, 4, tzinfo=UTC))))
+            is is_high
+        )
+    dialect.receive(encode_frame(frames.Heartbeat(OTHER, 1, 0), 1), 0.0)
+    assert not is_high_first(dialect.send(down.HeartbeatAnswer(OTHER, 1, 1)))
+
+
+def test_a_changed_setting_holds_from_then_on() -> None:
+    dialect = YkcDialect(CrcOrder.MIRROR)
+    received(BEAT, dialect)
+    orders = []
+    for setting in ("high_first", "low_first", "high_first", "mirror"):
+        dialect.adapt(PILE, setting)
+        orders.append(is_high_first(dialect.send(down.HeartbeatAnswer(PILE, 1, 1))))
+    assert orders == [True, False, True, False]
+
+
 def test_strict_orders_refuse_the_other_one() -> None:
     dialect = YkcDialect()
     received(BEAT, dialect)

@@ -54,6 +54,8 @@ _PLUGGED: Final = tuple(PLUGGED[value] for value in range(len(PLUGGED)))
 _NO_TRADE: Final = bytes(16)
 _NO_CABLE: Final = bytes(8)
 _PILE_DIGITS: Final = 14
+_ORDER_NAMES: Final = {"mirror": CrcOrder.MIRROR, "low_first": CrcOrder.LOW, "high_first": CrcOrder.HIGH}
+"""The setting of a pile model (models.kinds) and the order it means; both are taken from any pile."""
 _PILE_AT: Final = (slice(0, 7), slice(16, 23))
 """Where a body may name its pile: at its start, or behind a transaction number."""
 
@@ -67,7 +69,9 @@ class YkcDialect:
         "_codes",
         "_high_first",
         "_is_plain",
+        "_orders",
         "_own_sequence",
+        "_to_high",
         "odd_lengths",
         "on_frame",
         "stream",
@@ -84,16 +88,32 @@ class YkcDialect:
         self._beats: dict[bytes, tuple[str, int, bool]] = {}
         self._answers: dict[tuple[str, int], bytes] = {}
         self._high_first: frozenset[str] = frozenset()
+        """Piles whose last frame had its checksum high byte first."""
+        self._to_high: frozenset[str] = frozenset()
+        """Piles that are answered so."""
+        self._orders: dict[str, CrcOrder] | None = None
 
     @property
     def crc_order(self) -> CrcOrder:
-        """Which checksum order is taken and sent; may be set when the pile's model is known."""
+        """Which checksum order is taken, and sent to piles of which `adapt` has not said otherwise."""
         return self.stream.order
 
     @crc_order.setter
     def crc_order(self, order: CrcOrder) -> None:
         self.stream.order = order
-        self._note_plain()
+        self._to_high = frozenset()
+        self._note_plain(*self._high_first, *(self._orders or ()))
+
+    def adapt(self, pile_code: str, crc_order: str) -> None:
+        """Send this pile its checksums in the order that its model wants (YKC 1.6, 2.4)."""
+        order = _ORDER_NAMES[crc_order]
+        if order is not self.stream.order:
+            if self._orders is None:
+                self._orders = {}
+            self._orders[pile_code] = order
+        elif self._orders is not None:
+            self._orders.pop(pile_code, None)
+        self._note_plain(pile_code)
 
     def partial_deadline(self) -> float | None:
         """When a waiting partial frame is given up (monotonic s): call `receive(b"", now)` then."""
@@ -218,7 +238,7 @@ class YkcDialect:
         if message is None:
             message = self._any(raw)
         code = "" if isinstance(message, Garbage) else message.pile_code
-        if self.stream.order is CrcOrder.MIRROR and code:
+        if code:
             self._note_order(raw, code)
         if self.on_frame is not None:
             self.on_frame(raw, code)
@@ -276,6 +296,8 @@ class YkcDialect:
     def _order_to(self, code: str) -> CrcOrder:
         """The checksum order for a pile."""
         order = self.stream.order
+        if self._orders is not None:
+            order = self._orders.get(code, order)
         if order is not CrcOrder.MIRROR:
             return order
         return CrcOrder.HIGH if code in self._high_first else CrcOrder.LOW
@@ -284,14 +306,14 @@ class YkcDialect:
         """Remember which order this pile used last."""
         if is_low_first(raw) == (code in self._high_first) and len(self._high_first) < CACHED_MOST:
             self._high_first ^= {code}
-            self._note_plain()
+            self._note_plain(code)
 
-    def _note_plain(self) -> None:
+    def _note_plain(self, *codes: str) -> None:
         """The short ways take and make low byte first only: right unless some pile here wants the other."""
-        order = self.stream.order
-        self._is_plain = order in (CrcOrder.BOTH, CrcOrder.LOW) or (
-            order is CrcOrder.MIRROR and not self._high_first
-        )
+        for code in codes:
+            if (self._order_to(code) is CrcOrder.HIGH) is not (code in self._to_high):
+                self._to_high ^= {code}
+        self._is_plain = self.stream.order is not CrcOrder.HIGH and not self._to_high
 
 
 __all__ = ["CrcOrder", "FrameError", "NotSupported", "YkcDialect"]
