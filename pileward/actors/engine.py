@@ -78,6 +78,8 @@ SLICE_MESSAGES: Final = 2_000
 #: Milliseconds of handling before sockets get their turn; looked at after every few messages.
 SLICE_MS: Final = 5.0
 _LOOK_EVERY: Final = 16
+#: Seconds that actors are given to come to an end in a shutdown.
+SHUTDOWN_S: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -459,8 +461,13 @@ class Engine:
         self.outside.call(self.handle_dead_letters, address, enable)
 
     def shutdown(self) -> None:
-        """Ask all actors to exit, wait until they have, and stop. May be called again."""
-        if not self._is_closed:
+        """Ask all actors to exit, wait until they have, and stop. May be called again.
+
+        Inside a handler it begins once that has returned.
+        """
+        if self.is_running and self.outside.is_here():
+            self.shutdown_soon()
+        elif not self._is_closed:
             self.outside.call(self._exit_all)
             self.outside.stop()
 
@@ -471,7 +478,8 @@ class Engine:
     def _exit_all(self) -> None:
         for cell in self.roots():
             self.post(cell, ActorExitRequest(), self.system)
-        while self.queue and not self.is_running:
+        end = perf_counter() + SHUTDOWN_S
+        while self.queue and perf_counter() < end:
             self.run()
         self.sources.close()
         self.timers.close()

@@ -175,7 +175,10 @@ class Failures:
             mark = len(engine.queue)
             try:
                 engine.hand_over(cell, message, sender)
-            except Exception as again:
+            except BaseException as again:
+                if isinstance(again, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+                    self.handle(cell, message, sender, mark, again)
+                    return
                 self._take_back(cell, mark, is_supervised=False)
                 error = again
             else:

@@ -53,7 +53,7 @@ def describe(engine: Engine, cell: Cell) -> ActorInfo | None:
         state="quarantined" if is_quarantined else str(detail.get("state", "")),
         global_name=cell.global_name,
         mailbox_depth=cell.depth,
-        handled=cell.handled,
+        handled=cell.handled - (troubles.restarts if troubles else 0),  # a restart counts as a step
         failures=troubles.failures if troubles else 0,
         restarts=troubles.restarts if troubles else 0,
         is_quarantined=is_quarantined,

@@ -144,6 +144,22 @@ async def test_a_plain_actor_may_leave_like_a_process() -> None:
         assert inside(parent).seen == [ChildActorExited(child)]
 
 
+async def test_a_plain_actor_may_leave_in_a_later_attempt() -> None:
+    async with engine_with() as engine:
+        actor = engine.create(PlainDoer)
+        attempts: list[int] = []
+
+        def fail_then_leave(me: PlainDoer, _: Any) -> None:
+            attempts.append(1)
+            if len(attempts) == 2:
+                sys.exit(1)
+            raise Boom
+
+        engine.deliver(actor, fail_then_leave)
+        assert len(attempts) == 2
+        assert engine.info(actor) is None
+
+
 async def test_a_cancelled_future_fails_the_handler_not_the_engine() -> None:
     async with engine_with() as engine:
         actor = engine.create(Doer)

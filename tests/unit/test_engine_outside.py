@@ -211,6 +211,16 @@ async def test_shutdown_on_a_running_loop_lets_actors_say_farewell() -> None:
     await asyncio.sleep(0)
 
 
+async def test_shutdown_inside_a_handler_waits_for_its_end() -> None:
+    engine = Engine()
+    actor = engine.create(Doer)
+    engine.deliver(actor, lambda me, _: (me.engine.shutdown(), me.seen.append("done")))
+    inner = inside(actor)
+    await asyncio.sleep(0)
+    assert inner.seen[0] == "done"
+    assert engine.info(actor) is None
+
+
 async def test_sources_are_off_unless_allowed() -> None:
     async with engine_with() as engine:
         with pytest.raises(ActorSystemFailure, match="off"):

@@ -204,6 +204,7 @@ async def test_the_view_of_an_actor() -> None:
         info = engine.info(actor)
         assert info is not None
         assert (info.failures, info.restarts, info.last_error) == (1, 1, "Boom: on purpose")
+        assert info.handled == 6
 
 
 async def test_children_come_in_pages() -> None:
