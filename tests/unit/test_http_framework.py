@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -241,3 +242,19 @@ def test_names_of_operations_are_unique() -> None:
 
     names = [operation.name for group in GROUPS for operation in group.operations]
     assert len(names) == len(set(names))
+
+
+def test_the_documentation_lists_every_route() -> None:
+    """docs/http-api.md, between the marks: one row for each route, in the order of the API page."""
+    from pileward.http.app import GROUPS
+
+    who = {Access.PUBLIC: "everybody", Access.OPERATOR: "token", Access.OPERATOR_BROWSER: "token or cookie"}
+    rows = [
+        f"| `{op.method} {op.path}` | {who[op.access]} | {op.summary} |"
+        for group in GROUPS
+        for op in group.operations
+        if not op.is_hidden
+    ]
+    text = Path("docs/http-api.md").read_text(encoding="utf-8")
+    told = text.partition("<!-- routes: begin -->\n")[2].partition("<!-- routes: end -->")[0]
+    assert told.splitlines() == ["| route | who | what |", "| --- | --- | --- |", *rows]
