@@ -6,7 +6,25 @@ parts are built once by the command line and handed over; nobody looks one up.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Protocol, Self, runtime_checkable
+
+from pileward.messages.payments import (
+    Bill,
+    BillNotReady,
+    Failure,
+    Login,
+    NoBill,
+    Notification,
+    Payment,
+    PaymentClosed,
+    PayParams,
+    Prepay,
+    PrepayOrder,
+    Refund,
+    RefundOrder,
+)
 
 GUN_TOPIC = "gun"
 """State changes and live values of guns, JSON."""
@@ -117,4 +135,73 @@ class Bus(Protocol):
 
         Never raises: when the shared bucket cannot be reached, one of this process decides.
         """
+        ...
+
+
+class Payments(Protocol):
+    """A payment provider: money in, the rest back, and a bill of every day.
+
+    Nothing here raises: each call ends, within its own deadline (real time), with one value of
+    `pileward.messages.payments`. A call that moves money may end unknown; then query, or repeat it with the
+    same number and the same content.
+    """
+
+    async def start(self) -> None:
+        """Open connections; no call is possible before."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; may be called twice."""
+        ...
+
+    async def create_prepay(self, order: PrepayOrder) -> Prepay | Failure:
+        """Make an order payable; repeating an equal order gives a valid id again."""
+        ...
+
+    def pay_params(self, prepay_id: str) -> PayParams:
+        """Sign what the mini-program needs to pay an order that is ready."""
+        ...
+
+    async def query_payment(self, out_trade_no: str) -> Payment | Failure:
+        """Ask what became of an order; the only way to know when no notification came."""
+        ...
+
+    async def close_payment(self, out_trade_no: str) -> PaymentClosed | Failure:
+        """Make an unpaid order unpayable; refused with `ORDER_PAID` when it was paid meanwhile."""
+        ...
+
+    async def refund(self, order: RefundOrder) -> Refund | Failure:
+        """Return money of a payment; however often repeated, one number moves money once."""
+        ...
+
+    async def query_refund(self, out_refund_no: str) -> Refund | Failure:
+        """Ask what became of a refund; `NotFound` means that it was never accepted."""
+        ...
+
+    async def download_bill(self, day: date) -> Bill | NoBill | BillNotReady | Failure:
+        """Get the bill of one China day that has ended."""
+        ...
+
+    def parse_notification(self, headers: Mapping[str, str], raw: bytes) -> Notification | Failure:
+        """Prove where a notification comes from, and read it; `raw` is the body as it arrived.
+
+        `SignatureInvalid` and `Refused` are answered with 401 and 400, so that a genuine one is repeated.
+        Whether the id is new, and whether the amount is right, is for the caller to see.
+        """
+        ...
+
+
+class Logins(Protocol):
+    """Who a driver is at the provider of the mini-program."""
+
+    async def start(self) -> None:
+        """Open connections; no call is possible before."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; may be called twice."""
+        ...
+
+    async def login(self, code: str) -> Login | Failure:
+        """Exchange the code of `wx.login`, good once and for five minutes, for the driver's identity."""
         ...
