@@ -118,7 +118,10 @@ class _Gathered:
     async def take_in(self) -> None:
         """Gather until the feed ends."""
         async for topic, payload in self._events:
-            about = _about.decode(payload)
+            try:
+                about = _about.decode(payload)
+            except msgspec.DecodeError:
+                continue  # from a node of another version; nothing that this one could show
             if topic == GUN_TOPIC:
                 key: Any = (about.pile_code, about.gun_no)
                 # Put back at the end, so that all goes out in the order of the last change.

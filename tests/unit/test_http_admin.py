@@ -12,6 +12,9 @@ from aiohttp.web import Application
 
 from pileward.codecs.ykc.frames import Reboot
 from pileward.http.app import make_app
+from pileward.models.operators import Operator
+from pileward.services import operators
+from pileward.services.audit import Who
 from tests.nodes import CODES, TOKEN, Street
 
 Client = TestClient[Any, Application]
@@ -30,11 +33,12 @@ TERMS = {
 class Desk:
     """The operator's hand on the API: sends JSON with the token, checks the status, gives back the body."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, token: str = TOKEN) -> None:
         self.client = client
+        self.token = token
 
     async def __call__(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         answer = await self.client.request(method, PREFIX + path, json=body, headers=headers)
         text = await answer.text()
         assert answer.status == status, f"{method} {path}: {answer.status} {text}"
@@ -89,7 +93,7 @@ REFUSALS = [
     ("GET /piles/00000000000001", None, 404, "pile_not_found", None),
     (f"PATCH /piles/{CODES[0]}", {"gun_count": 77}, 400, "invalid_field", "gun_count"),
     (f"POST {COMMANDS}/read-gun", {"gun_no": 77}, 400, "invalid_field", "gun_no"),
-    ("POST /piles/7/commands/sync-clock", None, 404, "pile_not_found", "pile_code"),
+    ("POST /piles/7/commands/sync-clock", None, 404, "pile_not_found", None),
     ("POST /tariffs", {**TARIFF, "name": "日间"}, 409, "tariff_exists", "name"),
     ("POST /tariffs", {**TARIFF, "terms": {**TERMS, "slots": "4" * 48}}, 400, "invalid_field", "terms.slots"),
     ("POST /tariffs", {**TARIFF, "effective_at": "2026-01-01T00:00"}, 400, "invalid_field", "effective_at"),
@@ -158,6 +162,25 @@ async def test_a_retired_pile_is_gone_and_kept(desk: Desk, street: Street) -> No
     assert codes == list(CODES[1:])
     codes = [row["pile"]["pile_code"] for row in (await desk("GET", "/piles?with_retired=true"))["items"]]
     assert codes == list(CODES)
+
+
+async def test_another_operator_sees_and_commands_nothing_of_it(desk: Desk, street: Street) -> None:
+    now = street.clock.utc()
+    other = await Operator.create(code="other", name_zh="别家", created_at=now)
+    token = await operators.issue_token(Who(other.id, "system", now), "theirs")
+    theirs = Desk(desk.client, token)
+    for path in ("/stations", "/piles", "/tariffs", "/alarms"):
+        assert (await theirs("GET", path))["items"] == [], path
+    assert {entry["action"] for entry in (await theirs("GET", "/audit"))["items"]} == {"token.issue"}
+    await theirs("GET", "/stations/1", status=404)
+    await theirs("GET", f"/piles/{CODES[0]}", status=404)
+    await theirs("PATCH", f"/piles/{CODES[0]}", {"name": "mine"}, 404)
+    await theirs("POST", f"/piles/{CODES[0]}/commands/sync-clock", None, 404)
+    await theirs("POST", f"/piles/{CODES[0]}/commands/release", None, 404)
+    await theirs("POST", "/tariffs/1/assign", {"station_ids": [1]}, 404)
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = await desk.client.get(f"/debug/piles/{CODES[0]}/frames", headers=headers)
+    assert answer.status == 404
 
 
 async def test_an_unknown_pile_is_discovered_and_adopted(desk: Desk, street: Street) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from pileward.http.admin.common import PREFIX, PilePath, actor_of, change
+from pileward.http.admin.common import PREFIX, PilePath, change, own_actor
 from pileward.http.api import Api
 from pileward.http.node import NODE
 from pileward.messages.commands import (
@@ -125,7 +125,7 @@ async def send_qr_prefix(request: web.Request, path: PilePath, body: QrPrefix) -
 async def release_pile(request: web.Request, path: PilePath) -> Released:
     """Let a pile work again whose actor failed too often; nothing happens when it is not quarantined."""
     node = request.app[NODE]
-    actor_of(node, path.pile_code)
+    await own_actor(request, path.pile_code)
     was_quarantined = await node.revive(path.pile_code)
     if was_quarantined:
         async with change(request) as who:
@@ -136,7 +136,7 @@ async def release_pile(request: web.Request, path: PilePath) -> Released:
 async def _command(request: web.Request, pile_code: str, command: Command) -> CommandResult:
     """Ask the pile's actor, and note who asked for what and what came of it."""
     node = request.app[NODE]
-    address = actor_of(node, pile_code)
+    address = await own_actor(request, pile_code)
     timeout = min(node.engine.clock.real_s(ATTEMPTS_S) + SLACK_S, LONGEST_S)
     outcome = await node.engine.ask_async(address, command, timeout)
     assert isinstance(outcome, Outcome), outcome

@@ -13,8 +13,9 @@ from msgspec import Meta
 from pileward.actors.engine import Cell
 from pileward.errors import NotFoundError
 from pileward.http.auth import CALLER, who
-from pileward.http.node import NODE, Node
+from pileward.http.node import NODE
 from pileward.services.audit import Who
+from pileward.services.piles import get_pile
 
 PREFIX: Final = "/api/admin/v1"
 
@@ -58,10 +59,12 @@ async def tell(request: web.Request, kind: str, keys: Iterable[str]) -> None:
         await node.fleet_changed(kind, key)
 
 
-def actor_of(node: Node, pile_code: str) -> Cell:
-    """The actor of a registered pile; raises NotFoundError for any other code."""
+async def own_actor(request: web.Request, pile_code: str) -> Cell:
+    """The actor of a pile of the caller's operator; raises NotFoundError for any other code."""
+    await get_pile(operator_of(request), pile_code)
+    node = request.app[NODE]
     address = node.fleet.address_of(pile_code)
     if address is None:
-        zh, en = f"桩号 {pile_code} 不存在", f"unknown pile {pile_code}"
-        raise NotFoundError("pile_not_found", zh, en, field="pile_code")
+        zh, en = f"桩 {pile_code} 已退役", f"pile {pile_code} is retired"
+        raise NotFoundError("pile_retired", zh, en, field="pile_code")
     return node.engine.local(address)

@@ -12,7 +12,7 @@ from pileward.actors import gun_machine, pile_machine
 from pileward.actors.engine import ActorInfo, Cell, Engine
 from pileward.actors.pile_state import PileStatus
 from pileward.errors import NotFoundError
-from pileward.http.admin.common import PilePath, actor_of
+from pileward.http.admin.common import PilePath, own_actor
 from pileward.http.api import Access, Api
 from pileward.http.node import NODE, Node
 from pileward.http.paging import Page, PageQuery
@@ -74,8 +74,8 @@ async def get_actor(request: web.Request, query: ActorQuery) -> ActorDetail:
 @api.get("/piles/{pile_code}", summary="一台桩的执行者 / the actor of one pile", problems=(404,))
 async def get_pile_actor(request: web.Request, path: PilePath) -> ActorDetail:
     """The same as for any actor, found by the pile's code."""
-    node = request.app[NODE]
-    return _detail(node.engine, actor_of(node, path.pile_code))
+    cell = await own_actor(request, path.pile_code)
+    return _detail(request.app[NODE].engine, cell)
 
 
 @api.get("/machines", summary="状态机的转换表 / transition tables")

@@ -15,7 +15,7 @@ from pileward.actors.engine import AskError
 from pileward.actors.frame_tail import TailFrame
 from pileward.codecs.ykc import text
 from pileward.http import websockets
-from pileward.http.admin.common import PilePath, actor_of
+from pileward.http.admin.common import PilePath, own_actor
 from pileward.http.api import Access, Api
 from pileward.http.node import NODE, Node
 from pileward.http.problems import InvalidFieldError
@@ -67,9 +67,8 @@ class DecodeQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @api.get("/piles/{pile_code}/frames", summary="最近报文 / last frames of a pile", problems=(404,))
 async def list_frames(request: web.Request, path: PilePath, query: FramesQuery) -> Frames:
     """The last frames in both directions that memory still holds, oldest first, hexadecimal and decoded."""
-    node = request.app[NODE]
-    actor_of(node, path.pile_code)
-    return Frames(path.pile_code, _last(node, path.pile_code, query.limit))
+    await own_actor(request, path.pile_code)
+    return Frames(path.pile_code, _last(request.app[NODE], path.pile_code, query.limit))
 
 
 @api.get(
@@ -81,7 +80,7 @@ async def list_frames(request: web.Request, path: PilePath, query: FramesQuery) 
 async def tail_frames(request: web.Request, path: PilePath) -> web.WebSocketResponse:
     """Every frame of the pile as it passes. The pile is watched while somebody looks, and no longer."""
     node = request.app[NODE]
-    address = actor_of(node, path.pile_code)
+    address = await own_actor(request, path.pile_code)
     socket = await websockets.open_socket(request)
     async with node.bus.subscribe(tail_topic(path.pile_code), limit=QUEUE) as events:
         tail = _Tail(node, address, path.pile_code, events, socket)
