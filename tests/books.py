@@ -1,4 +1,4 @@
-"""The database of a street as somebody beside the node sees it: what is durable, and a lock that keeps writers out."""
+"""The database of a street as somebody beside the node sees it: what is durable, and a lock for writers."""
 
 from __future__ import annotations
 

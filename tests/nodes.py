@@ -18,6 +18,7 @@ from pileward.actors.pile_state import Pile, PileStatus
 from pileward.clock import ManualClock
 from pileward.config.settings import load
 from pileward.livefeed.memory import MemoryBus
+from pileward.messages.commands import Command, Outcome
 from pileward.models.database import Database, open_database
 from pileward.models.kinds import PileKind
 from pileward.node import Node
@@ -136,6 +137,27 @@ class Street:
         """Kinds of the alarms open on a pile."""
         instance = self.node.around.piles[code].instance
         return {kind for kind, _ in instance.open_alarms}
+
+    def who_now(self) -> Who:
+        """Who acts for the operator, at this moment."""
+        return Who(self.who.operator_id, self.who.actor, self.clock.utc())
+
+    async def command(self, code: str, command: Command) -> Outcome:
+        """Ask a pile's actor, as an edge does, while the clock stands still."""
+        address = self.node.fleet.address_of(code)
+        assert address is not None
+        outcome = await self.node.engine.ask_async(address, command, 10.0)
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    def asking(self, code: str, command: Command) -> asyncio.Task[Outcome]:
+        """Ask a pile's actor and go on, to let time pass meanwhile."""
+        return asyncio.create_task(self.command(code, command))
+
+    async def forget_tariff(self) -> None:
+        """Take the tariff off the station, so that its piles have none."""
+        await stations.change_station(self.who_now(), 1, stations.StationChange(tariff_id=None))
+        await self.node.fleet_changed("station", "1")
 
     async def settle(self) -> None:
         """Let sockets and actors come to rest after time was moved."""

@@ -325,6 +325,7 @@ class ClockAnswer(Uplink, frozen=True, gc=False):
 
     device_time: datetime | None
     """None when the pile states no time, or one before its protocol existed."""
+    problems: tuple[str, ...] = ()
 
 
 class TariffAnswer(Uplink, frozen=True, gc=False):

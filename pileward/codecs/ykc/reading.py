@@ -412,7 +412,9 @@ def _work_settings_answer(frame: frames.WorkingParametersAnswer, packet: Packet)
 
 
 def _clock_answer(frame: frames.SetTimeAnswer, packet: Packet) -> up.ClockAnswer:
-    return up.ClockAnswer(frame.pile_no, packet.sequence, Checked().time("device_time", frame.time))
+    check = Checked()
+    time = check.time("device_time", frame.time)
+    return up.ClockAnswer(frame.pile_no, packet.sequence, time, check.problems)
 
 
 def _tariff_answer(frame: frames.SetBillingModelAnswer, packet: Packet) -> up.TariffAnswer:
