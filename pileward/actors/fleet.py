@@ -102,9 +102,13 @@ class FleetActor(Supervised):
 
     def started(self, restarted: bool) -> None:
         """Make an actor for every registered pile, connected or not; after a failure they are all there."""
+        if restarted:
+            # but for what the failed handler was about: actors that have exited, or were never to be
+            for address in [known for known in self.around.piles.values() if self.engine.info(known) is None]:
+                self._forget(address)
+            return
         for config, alarms in self.piles:
-            if config.pile_code not in self.around.piles:
-                self._enlist(config, alarms)
+            self._enlist(config, alarms)
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         """Handle one message."""
@@ -120,19 +124,39 @@ class FleetActor(Supervised):
             self._forget(message.childAddress)
 
     def _enlist(self, config: PileConfig, alarms: OpenAlarms) -> None:
+        if (QUARANTINE, None) in alarms:
+            # it was in quarantine when an earlier process ended; it begins anew in this one
+            alarms -= {(QUARANTINE, None)}
+            self._close_quarantine(config.pile_code)
         start = PileStart(config, self.around, alarms)
         self.around.piles[config.pile_code] = self.createActor(PileActor, start)
-        self.around.metrics.alarms_open += len(alarms)
 
     def _take(self, loaded: PileLoaded) -> None:
         address = self.around.piles.get(loaded.pile_code)
         if loaded.config is None:
             if address is not None:
-                self.send(address, ActorExitRequest())
+                self._retire(loaded, address)
         elif address is None:
             self._enlist(loaded.config, loaded.open_alarms)
         else:
             self.send(address, loaded)
+
+    def _retire(self, loaded: PileLoaded, address: Any) -> None:
+        """The actor ends itself with all that is open about its pile; one in quarantine cannot."""
+        code = loaded.pile_code
+        if self.around.quarantined.pop(code, None) is None:
+            self.send(address, loaded)
+            return
+        now = self.clock.epoch_ms()
+        for kind, gun_no in sorted(self.around.alarms.get(code, ()), key=str):
+            self.send(self.around.store, Save(0, CloseAlarm(code, gun_no, kind, moment(now))))
+        self._close_quarantine(code)
+        self._publish_alarm(code, False, "", now)
+        self.send(address, ActorExitRequest())
+
+    def _close_quarantine(self, code: str) -> None:
+        closed = CloseAlarm(code, None, QUARANTINE, moment(self.clock.epoch_ms()))
+        self.send(self.around.store, Save(0, closed))
 
     def _forget(self, address: Any) -> None:
         """A pile was retired: its actor is gone, and with it everything that is shown of it."""
@@ -140,6 +164,7 @@ class FleetActor(Supervised):
         for code in [code for code, known in around.piles.items() if known is address]:
             del around.piles[code]
             around.quarantined.pop(code, None)
+            around.metrics.alarms_open -= len(around.alarms.pop(code, ()))
             gone = around.seen.pop(code, None)
             if gone is not None:
                 around.metrics.moved(around.metrics.piles, gone.status, None)
@@ -175,10 +200,9 @@ class FleetActor(Supervised):
         if address is None or self.around.quarantined.pop(code, None) is None:
             self.send(sender, Revived(False))
             return
-        now = self.clock.epoch_ms()
+        self._close_quarantine(code)  # first: the actor then loads its open alarms
         self.engine.release(address)
-        self.send(self.around.store, Save(0, CloseAlarm(code, None, QUARANTINE, moment(now))))
-        self._publish_alarm(code, False, "", now)
+        self._publish_alarm(code, False, "", self.clock.epoch_ms())
         self.send(sender, Revived(True))
 
     def _publish(self, event: PileChanged) -> None:

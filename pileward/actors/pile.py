@@ -3,6 +3,7 @@
 It owns the link to the current connection, the named timers, the effects that wait for the store, and which
 alarms are open. It decides nothing about the pile itself. When a handler fails the engine puts a new instance
 in its place, which loads the pile from the database and goes on with the connection that still speaks for it.
+What others read of a pile (`Surroundings.seen`, the gauges) changes once a step has been performed.
 """
 
 from __future__ import annotations
@@ -91,13 +92,22 @@ class PileStart(msgspec.Struct, frozen=True):
     open_alarms: frozenset[tuple[str, int | None]] = frozenset()
 
 
+class Later(NamedTuple):
+    """An effect that waits for the store."""
+
+    effect: Any
+    link: Any
+    """The connection it was meant for."""
+    is_own: bool
+    """Of the very step that wrote: when the write is dropped, it is as well."""
+
+
 class Held(NamedTuple):
     """A write on its way to the store, and the effects behind it."""
 
     ticket: int
     about: Any
-    effects: list[tuple[Any, Any]]
-    """Effect and the link it was meant for."""
+    effects: list[Later]
 
 
 class PileActor(Supervised):
@@ -115,36 +125,31 @@ class PileActor(Supervised):
         self.guns_heard_at: list[float] = [0.0] * config.gun_count
         self.held: deque[Held] | None = None
         self.asked: dict[int, Any] | None = None
-        self.last_number = 0
-        self.is_restarted = False
+        self.is_loading = False
 
     def started(self, restarted: bool) -> None:
         """A fresh actor shows its pile; a restarted one first loads it as it is now."""
         if restarted:
-            self.is_restarted = True
-            self._forget_counted()
+            self.is_loading = True
             self.only(PileLoaded)
             self.send(self.around.store, LoadPile(self.pile.code))
             return
         self._begin()
 
     def _begin(self) -> None:
-        metrics = self.around.metrics
-        metrics.moved(metrics.piles, None, self.pile.status)
+        """Show the pile, in place of what an instance before this one has shown."""
+        around, code = self.around, self.pile.code
+        around.metrics.alarms_open += len(self.open_alarms) - len(around.alarms.get(code, ()))
+        around.alarms[code] = self.open_alarms
+        before = around.seen.get(code)
+        around.metrics.moved(around.metrics.piles, before.status if before else None, self.pile.status)
+        for gun in before.guns if before else ():
+            around.metrics.moved(around.metrics.guns, gun.state, None)
         for gun in self.pile.guns:
-            metrics.moved(metrics.guns, None, gun.state)
-        self.around.seen[self.pile.code] = self.pile
+            around.metrics.moved(around.metrics.guns, None, gun.state)
+        around.seen[code] = self.pile
         self.arm("absence", float(self.pile.config.settings.offline_after_s) * 4)
         self._arm_next_tariff()
-
-    def _forget_counted(self) -> None:
-        """Take the failed instance out of the gauges; its last published state says what was counted."""
-        before = self.around.seen.get(self.pile.code)
-        metrics = self.around.metrics
-        if before is not None:
-            metrics.moved(metrics.piles, before.status, None)
-            for gun in before.guns:
-                metrics.moved(metrics.guns, gun.state, None)
 
     # --- what comes in ----------------------------------------------------------------------------------
 
@@ -181,12 +186,8 @@ class PileActor(Supervised):
 
     def _hear(self, uplink: Uplink, link: Any) -> None:
         if link is not self.pile.link:
-            if not (self.is_restarted and self.pile.status is PileStatus.UNKNOWN):
-                self.around.metrics.misplaced["stale_link"] += 1
-                return
-            # admitted on this connection before the restart: the connection lets nothing else through
-            self.guns_heard_at = [self.clock.monotonic()] * self.pile.config.gun_count
-            self._step(Resumed(link))
+            self.around.metrics.misplaced["stale_link"] += 1
+            return
         self.heard_at = now = self.clock.monotonic()
         gun_no = getattr(uplink, "gun_no", 0)
         if 0 < gun_no <= len(self.guns_heard_at):
@@ -213,11 +214,12 @@ class PileActor(Supervised):
         if asked is None:
             asked = self.asked = {}
         if len(asked) >= COMMANDS_WAITING_MAX:
+            self.around.metrics.commands[ResultStatus.REJECTED.value] += 1
             self.send(sender, Outcome(ResultStatus.REJECTED, "too_many_commands"))
             return
-        self.last_number += 1
-        asked[self.last_number] = sender
-        self._step(CommandAsked(self.last_number, command))
+        number = next(self.around.numbers)
+        asked[number] = sender
+        self._step(CommandAsked(number, command))
 
     def _watch(self, message: WatchFrames, sender: Any) -> None:
         if self.pile.link is None:
@@ -228,19 +230,33 @@ class PileActor(Supervised):
 
     def _loaded(self, message: PileLoaded) -> None:
         if message.config is None:
-            # retired meanwhile; the fleet ends this actor
-            self.only()
-            return
-        if not self.is_restarted or self.pile.status is not PileStatus.UNKNOWN:
+            self._retire()
+        elif self.is_loading:
+            self._go_on(message.config, message.open_alarms)
+        else:
             self._step(ConfigChanged(message.config))
             self._arm_next_tariff()
-            return
-        self.pile = new_pile(message.config)
-        self.guns_heard_at = [0.0] * message.config.gun_count
-        self.open_alarms = set(message.open_alarms)
+
+    def _go_on(self, config: PileConfig, open_alarms: frozenset[tuple[str, int | None]]) -> None:
+        """Begin anew with what the database knows, on the connection that spoke for the pile before."""
+        before = self.around.seen.get(config.pile_code)
+        self.is_loading = False
+        self.pile = new_pile(config)
+        self.open_alarms = set(open_alarms)
+        self.heard_at = now = self.clock.monotonic()
+        self.guns_heard_at = [now] * config.gun_count
         self.only()
         self._begin()
-        self._show_pile("restarted")
+        if before is not None and before.status is PileStatus.ONLINE:
+            self._step(Resumed(before.link, before.remote_address))
+        else:
+            self._show_pile("restarted")
+
+    def _retire(self) -> None:
+        """The pile is no longer registered: what was open about it is closed, and the actor exits."""
+        for kind, gun_no in sorted(self.around.alarms.get(self.pile.code, ()), key=str):
+            self._clear(fx.Clear(kind, gun_no))
+        self.send(self.myAddress, ActorExitRequest())
 
     # --- the step and its effects -----------------------------------------------------------------------
 
@@ -248,23 +264,23 @@ class PileActor(Supervised):
         before = self.pile
         now = self.clock.epoch_ms()
         after, effects = step(before, event, now)
+        self.pile = after
+        if self.held:
+            self._hold(effects, is_own=False)
+        else:
+            for index, effect in enumerate(effects):
+                _PERFORM[type(effect)](self, effect)
+                if self.held:
+                    self._hold(effects[index + 1 :], is_own=True)
+                    break
         if after is not before:
-            self.pile = after
             self.around.seen[after.config.pile_code] = after
             if after.guns is not before.guns or after.status is not before.status:
                 self._note_changes(before, after, type(event), now)
         elif not effects and (before.status, type(event)) not in BY_PAIR:
             self.around.metrics.misplaced[f"{type(event).__name__} in {before.status.name}"] += 1
-        if self.held:
-            self._hold(effects)
-        else:
-            for index, effect in enumerate(effects):
-                _PERFORM[type(effect)](self, effect)
-                if self.held:
-                    self._hold(effects[index + 1 :])
-                    break
 
-    def _hold(self, effects: fx.Effects) -> None:
+    def _hold(self, effects: fx.Effects, is_own: bool) -> None:
         """Put effects behind the write they wait for; what must not wait acts at once."""
         held = self.held
         assert held
@@ -274,8 +290,9 @@ class PileActor(Supervised):
             elif type(effect) is fx.Persist:
                 if not self._persist(effect):
                     return  # dropped with all that follows it in this step: the pile repeats
+                is_own = True
             else:
-                held[-1].effects.append((effect, self.pile.link))
+                held[-1].effects.append(Later(effect, self.pile.link, is_own))
 
     def _persist(self, effect: fx.Persist) -> bool:
         held = self.held
@@ -284,9 +301,9 @@ class PileActor(Supervised):
         if len(held) >= PENDING_WRITES_MAX:
             self._drop_record("too_many_pending")
             return False
-        self.last_number += 1
-        held.append(Held(self.last_number, effect.about, []))
-        self.send(self.around.store, Save(self.last_number, effect.write))
+        ticket = next(self.around.numbers)
+        held.append(Held(ticket, effect.about, []))
+        self.send(self.around.store, Save(ticket, effect.write))
         return True
 
     def _stored(self, message: Stored) -> None:
@@ -294,21 +311,31 @@ class PileActor(Supervised):
         if not held or held[0].ticket != message.ticket:
             return  # of an instance before this one
         done = held.popleft()
-        for effect, link in done.effects:
-            if isinstance(effect, down.Downlink) and link is not self.pile.link:
-                continue  # a late answer on another connection would only confuse the pile
-            _PERFORM[type(effect)](self, effect)
+        self._release(done.effects)
         if done.about is not None:
             self._step(RecordKept(done.about, message.result))
 
+    def _release(self, effects: list[Later]) -> None:
+        for effect, link, _ in effects:
+            if isinstance(effect, down.Downlink) and link is not self.pile.link:
+                continue  # a late answer on another connection would only confuse the pile
+            _PERFORM[type(effect)](self, effect)
+
     def _refused(self, message: Refused) -> None:
-        held = self.held
-        if not held or held[0].ticket != message.ticket:
-            return
-        held.popleft()
+        """A full store refuses at once, before it answers what it has taken: any held write may be meant."""
+        held = self.held or deque()
+        place = next((place for place, entry in enumerate(held) if entry.ticket == message.ticket), None)
+        if place is None:
+            return  # of an instance before this one
         if not message.is_pressure:
             raise RuntimeError(f"the store refused a write: {message.reason}")
+        others = [later for later in held[place].effects if not later.is_own]
+        del held[place]
         self._drop_record("store_busy")
+        if place:
+            held[place - 1].effects.extend(others)
+        else:
+            self._release(others)
 
     def _drop_record(self, reason: str) -> None:
         """Nothing is lost yet: the record is not confirmed, so the pile keeps and repeats it."""
@@ -360,7 +387,7 @@ class PileActor(Supervised):
             self.send(waiting, effect.outcome)
 
     def _show_gun(self, effect: fx.ShowGun) -> None:
-        if self.around.bus.has_subscribers(GUN_TOPIC):
+        if effect.gun_no <= len(self.pile.guns) and self.around.bus.has_subscribers(GUN_TOPIC):
             event = gun_event(self.pile, effect.gun_no, self.clock.epoch_ms())
             self.around.bus.publish(GUN_TOPIC, msgspec.json.encode(event))
 

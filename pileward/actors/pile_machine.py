@@ -151,6 +151,7 @@ def resume(pile: Pile, event: Resumed, now: int) -> Step:
     pile = replace(
         pile,
         link=event.link,
+        remote_address=event.remote_address,
         since_ms=now,
         reason="restarted",
         tariff_ok=tariff.holds_wanted(pile),

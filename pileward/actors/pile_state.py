@@ -101,9 +101,10 @@ class LoginAsked(msgspec.Struct, frozen=True):
 
 
 class Resumed(msgspec.Struct, frozen=True):
-    """An admitted connection speaks for the pile, but the actor has just been restarted."""
+    """The actor has been restarted; this admitted connection spoke for the pile and still does."""
 
     link: Any
+    remote_address: str = ""
 
 
 class LinkLost(msgspec.Struct, frozen=True):

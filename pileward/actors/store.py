@@ -3,7 +3,7 @@
 Writes that arrive while a batch is being committed form the next one, so a lone write waits for nobody and
 many share one flush. One batch is in flight at a time; answers go out in the order of the writes. When a
 batch fails it is repeated write by write, and only the culprit is refused. Telemetry has a queue of its own
-that is shed first.
+that is shed first. What waits outlives the actor: a fresh instance goes on where the failed one was.
 """
 
 from __future__ import annotations
@@ -60,15 +60,32 @@ class Backend(Protocol):
 class Waiting:
     """What the store has taken and not yet answered; outlives a failed instance of the actor."""
 
-    __slots__ = ("flushers", "in_flight", "loading", "loads", "oldest_at", "queue", "samples", "tasks")
+    __slots__ = (
+        "committed",
+        "finished",
+        "flushers",
+        "in_flight",
+        "loading",
+        "loads",
+        "oldest_at",
+        "queue",
+        "samples",
+        "taken",
+        "tasks",
+    )
 
     def __init__(self) -> None:
         self.queue: deque[Entry] = deque()
         self.in_flight = 0
+        self.finished: BatchDone | None = None
+        """The batch whose answers are on their way out."""
+        self.taken = 0
+        self.committed = 0
+        """Writes taken and written (or refused) since the start."""
         self.oldest_at: float | None = None
         """Real monotonic time since which the oldest write waits."""
         self.samples: deque[tuple[Telemetry, int]] = deque()
-        self.loads: deque[tuple[str, Any]] = deque()
+        self.loads: deque[Load] = deque()
         self.loading = 0
         self.flushers: list[Any] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +109,17 @@ class Entry(NamedTuple):
     write: Any
     sender: Any
     ticket: int
+    at: float
+    """Real monotonic time since which it waits."""
+
+
+class Load(NamedTuple):
+    """One read and who waits for it."""
+
+    pile_code: str
+    sender: Any
+    after: int
+    """The number of writes that were taken before it, and have to be there first."""
 
 
 class BatchDone(msgspec.Struct, frozen=True):
@@ -121,16 +149,20 @@ class StoreActor(Supervised):
 
     def started(self, restarted: bool) -> None:
         """Begin, or go on with what waits."""
-        if restarted and self.waiting.queue and not self.waiting.in_flight:
+        if not restarted:
+            return
+        if self.waiting.finished is not None:
+            self._batch_done(self.waiting.finished)
+        elif self.waiting.queue and not self.waiting.in_flight:
             self._commit()
-        if restarted and self.waiting.samples:
+        if self.waiting.samples:
             self.arm("samples", SAMPLE_EVERY_S)
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         """Handle one message."""
         kind = type(message)
         if kind is Save:
-            self._take(Entry(message.write, sender, message.ticket))
+            self._take(Entry(message.write, sender, message.ticket, time.monotonic()))
         elif kind is TakeSample:
             self._take_sample(message)
         elif kind is BatchDone:
@@ -157,8 +189,9 @@ class StoreActor(Supervised):
                 self.send(entry.sender, Refused(entry.ticket, "store_queue_full", is_pressure=True))
             return
         self.waiting.queue.append(entry)
+        self.waiting.taken += 1
         if self.waiting.oldest_at is None:
-            self.waiting.oldest_at = time.monotonic()
+            self.waiting.oldest_at = entry.at
         self.around.metrics.store_queue = len(self.waiting.queue) + self.waiting.in_flight
         if not self.waiting.in_flight:
             self._commit()
@@ -174,28 +207,36 @@ class StoreActor(Supervised):
         began = time.monotonic()
         answers: list[Stored | Refused] = []
         try:
-            results = await self.backend.write([entry.write for entry in batch])
-            answers = [Stored(entry.ticket, result) for entry, result in zip(batch, results, strict=True)]
+            answers = await self._write_all(batch)
         except Exception as error:
             log.warning("batch_repeated_singly", writes=len(batch), error=repr(error))
             answers = [await self._write_one(entry) for entry in batch]
-        self.engine.tell(self.myAddress, BatchDone(batch, answers, time.monotonic() - began))
+        self.waiting.finished = BatchDone(batch, answers, time.monotonic() - began)
+        self.engine.tell(self.myAddress, self.waiting.finished)
 
     async def _write_one(self, entry: Entry) -> Stored | Refused:
+        try:
+            return (await self._write_all([entry]))[0]
+        except Exception as error:
+            log.error("write_refused", write=type(entry.write).__name__, error=repr(error))
+            return Refused(entry.ticket, repr(error), is_pressure=False)
+
+    async def _write_all(self, entries: list[Entry]) -> list[Stored | Refused]:
+        """Write in one transaction, again and again while the database is away. Raises what is at fault."""
         while True:
             try:
-                (result,) = await self.backend.write([entry.write])
-                return Stored(entry.ticket, result)
+                results = await self.backend.write([entry.write for entry in entries])
+                return [Stored(entry.ticket, result) for entry, result in zip(entries, results, strict=True)]
             except Exception as error:
                 if not self.backend.is_outage(error):
-                    log.error("write_refused", write=type(entry.write).__name__, error=repr(error))
-                    return Refused(entry.ticket, repr(error), is_pressure=False)
+                    raise
                 self.around.metrics.store_failures += 1
                 log.warning("database_away", error=repr(error))
-                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)
 
     def _batch_done(self, done: BatchDone) -> None:
-        self.waiting.in_flight = 0
+        if done is not self.waiting.finished:
+            return  # answered already, by the instance that was restarted
         metrics = self.around.metrics
         metrics.store_batch.observe(len(done.entries))
         metrics.store_commit_s.observe(done.took_s)
@@ -206,12 +247,17 @@ class StoreActor(Supervised):
                 metrics.store_failures += 1
             if entry.ticket:
                 self.send(entry.sender, answer)
-        self.waiting.oldest_at = time.monotonic() if self.waiting.queue else None
-        metrics.store_queue = len(self.waiting.queue)
-        if self.waiting.queue:
+        waiting = self.waiting
+        waiting.finished = None
+        waiting.in_flight = 0
+        waiting.committed += len(done.entries)
+        waiting.oldest_at = waiting.queue[0].at if waiting.queue else None
+        metrics.store_queue = len(waiting.queue)
+        if waiting.queue:
             self._commit()
         else:
             self._tell_flushed()
+        self._load_next()
 
     # --- samples ----------------------------------------------------------------------------------------
 
@@ -238,14 +284,18 @@ class StoreActor(Supervised):
 
     def _take_load(self, pile_code: str, sender: Any) -> None:
         if len(self.waiting.loads) < LOADS_MAX:
-            self.waiting.loads.append((pile_code, sender))
+            self.waiting.loads.append(Load(pile_code, sender, self.waiting.taken))
             self._load_next()
 
     def _load_next(self) -> None:
-        while self.waiting.loads and self.waiting.loading < LOADS_AT_ONCE:
-            pile_code, sender = self.waiting.loads.popleft()
-            self.waiting.loading += 1
-            self._run(self._load(pile_code, sender))
+        """Begin the next reads; none overtakes what was written before it was asked for."""
+        waiting = self.waiting
+        while (
+            waiting.loads and waiting.loading < LOADS_AT_ONCE and waiting.loads[0].after <= waiting.committed
+        ):
+            load = waiting.loads.popleft()
+            waiting.loading += 1
+            self._run(self._load(load.pile_code, load.sender))
 
     async def _load(self, pile_code: str, sender: Any) -> None:
         answer: PileLoaded | None = None

@@ -11,9 +11,10 @@ from pileward.services.pile_configs import PileConfig
 
 
 class Save(msgspec.Struct, frozen=True, gc=False):
-    """Write this durably; answered with Stored or Refused carrying the same ticket, in order for a sender.
+    """Write this durably; answered with Stored or Refused carrying the same ticket.
 
-    Ticket 0 asks for no answer.
+    Answers come in the order in which a sender has written, except that a full store refuses at once. Ticket
+    0 asks for no answer.
     """
 
     ticket: int
@@ -43,7 +44,7 @@ class TakeSample(msgspec.Struct, frozen=True, gc=False):
 
 
 class LoadPile(msgspec.Struct, frozen=True):
-    """Read all that a pile actor needs; answered with PileLoaded."""
+    """Read all that a pile actor needs; answered with PileLoaded once what was written before is there."""
 
     pile_code: str
 

@@ -5,6 +5,7 @@ Built once by the node and handed to each actor in its start argument; never loo
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import Any, Final
 
@@ -44,9 +45,11 @@ class Surroundings:
 
     __slots__ = (
         "admission",
+        "alarms",
         "bus",
         "fleet",
         "metrics",
+        "numbers",
         "piles",
         "quarantined",
         "recent",
@@ -68,6 +71,11 @@ class Surroundings:
         """The directory: pile code to the address of its actor; written by the fleet alone."""
         self.seen: dict[str, Pile] = {}
         """The last state each pile actor published; values are frozen, so anybody may read them."""
+        self.alarms: dict[str, set[tuple[str, int | None]]] = {}
+        """The alarms (kind, gun) that each pile actor has open, as the gauge counts them."""
+        self.numbers = itertools.count(1)
+        """For tickets and command ids: never one twice, so that an answer to an actor before its restart is
+        not taken for one to the actor after it."""
         self.quarantined: dict[str, str] = {}
         """Piles whose actor failed too often, with the last error."""
         self.recent: deque[PileChanged | AlarmChanged] = deque(maxlen=RECENT_EVENTS)
