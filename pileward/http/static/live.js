@@ -100,7 +100,7 @@ function drawPile(view, station) {
   const state = document.createElement("p");
   state.className = "state";
   element.append(header, state);
-  const entry = { view, element, state, guns: new Map(), text: `${station.name_zh} ${station.name_en} ${station.code} ${view.name} ${view.pile_code}`.toLowerCase() };
+  const entry = { view, element, state, guns: new Map(), station: station.name_zh, text: `${station.name_zh} ${station.name_en} ${station.code} ${view.name} ${view.pile_code}`.toLowerCase() };
   for (const gun of view.guns) {
     const drawn = drawGun(gun);
     entry.guns.set(gun.gun_no, drawn);
@@ -222,7 +222,9 @@ function addToTicker(event) {
   when.dateTime = event.at;
   when.textContent = clock(event.at);
   item.append(when);
-  const name = piles.get(event.pile_code)?.view.name || event.pile_code || "平台";
+  const entry = piles.get(event.pile_code);
+  // Piles are named within their station: only both together tell which.
+  const name = entry ? `${entry.station} ${entry.view.name}` : event.pile_code || "平台";
   const where = event.gun_no ? `${name} · ${event.gun_no} 号枪` : name;
   const title = document.createElement("b");
   title.textContent = where;
