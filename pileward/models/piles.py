@@ -34,6 +34,7 @@ class PileModel(Model):
         table = "pile_model"
         table_description = "桩型号"
         unique_together = (("operator", "maker", "name"),)
+        indexes = (Index(fields=("operator_id", "id"), name="idx_model_operator"),)
 
 
 class Pile(Model):

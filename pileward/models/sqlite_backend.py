@@ -1,15 +1,17 @@
-"""The SQLite engine of Tortoise, with two faults of its transactions mended.
+"""The SQLite engine of Tortoise, with faults mended that a long-running service meets.
 
 Tortoise begins with a plain BEGIN. In WAL mode such a transaction that reads first and then writes fails at
 once, without waiting, when another process (the command line beside the server) has written in between.
 BEGIN IMMEDIATE waits for its turn instead, up to `busy_timeout`. And when beginning fails, Tortoise keeps the
-lock of its one connection for ever; here it is given back.
+lock of its one connection for ever; here it is given back. The thread behind the connection is a daemon, so
+that a process which fails without closing the database ends all the same.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
+import aiosqlite
 from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
 from tortoise.connection import get_connections
@@ -47,6 +49,22 @@ class ImmediateContext(SqliteTransactionContext):
 
 class Client(SqliteClient):
     """One SQLite file, one connection, one writer at a time."""
+
+    async def create_connection(self, with_db: bool) -> None:
+        if self._connection:
+            return
+        connection = aiosqlite.connect(self.filename, isolation_level=None)
+        connection._thread.daemon = True
+        await connection
+        try:
+            connection.row_factory = sqlite3.Row
+            for pragma, value in self.pragmas.items():
+                await connection.execute_fetchall(f"PRAGMA {pragma}={value}")
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        await self._post_connect()
 
     def _in_transaction(self) -> TransactionContext:
         return ImmediateContext(ImmediateTransaction(self), self._lock)

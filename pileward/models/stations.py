@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tortoise import fields
+from tortoise.indexes import Index
 from tortoise.models import Model
 
 from pileward.models.operators import Operator
@@ -40,3 +41,4 @@ class Station(Model):
         table = "station"
         table_description = "场站"
         unique_together = (("operator", "code"),)
+        indexes = (Index(fields=("operator_id", "id"), name="idx_station_operator"),)

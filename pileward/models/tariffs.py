@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tortoise import fields
+from tortoise.indexes import Index
 from tortoise.models import Model
 
 from pileward.models.operators import Operator
@@ -23,6 +24,7 @@ class Tariff(Model):
         table = "tariff"
         table_description = "计费模型"
         unique_together = (("operator", "name"),)
+        indexes = (Index(fields=("operator_id", "id"), name="idx_tariff_operator"),)
 
 
 class TariffVersion(Model):
@@ -60,3 +62,4 @@ class TariffVersion(Model):
         table = "tariff_version"
         table_description = "计费模型版本"
         unique_together = (("tariff", "version"), ("operator", "billing_model_no"))
+        indexes = (Index(fields=("tariff_id", "id"), name="idx_version_tariff"),)

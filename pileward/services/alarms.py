@@ -7,10 +7,9 @@ from datetime import datetime
 
 import msgspec
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.expressions import Q
 
 from pileward.models.alarms import Alarm
-from pileward.services.paging import PAGE_DEFAULT, Page, page
+from pileward.services.paging import PAGE_DEFAULT, Page, cursor_of, page
 from pileward.services.sql import clean, execute_many, utc
 from pileward.values import Severity
 
@@ -112,16 +111,22 @@ async def list_alarms(
     limit: int = PAGE_DEFAULT,
 ) -> Page[AlarmView]:
     """Alarms of an operator's piles (and, `with_platform`, of the platform itself), newest first."""
-    owner = Q(operator_id=operator_id)
-    if with_platform:
-        owner |= Q(operator_id__isnull=True)
-    rows = Alarm.filter(owner)
-    if only_open:
-        rows = rows.filter(open_key__isnull=False)
-    if pile_code is not None:
-        rows = rows.filter(pile_code=pile_code)
-    found, following = await page(rows, "alarm", cursor, limit, newest_first=True)
-    return Page([_view(row) for row in found], following)
+    found: list[Alarm] = []
+    has_more = False
+    # Two walks along the index and a merge: "this operator or nobody" in one query would sort all alarms.
+    for owner in [operator_id, None] if with_platform else [operator_id]:
+        rows = Alarm.filter(operator_id=owner)
+        if only_open:
+            rows = rows.filter(open_key__isnull=False)
+        if pile_code is not None:
+            rows = rows.filter(pile_code=pile_code)
+        part, following = await page(rows, "alarm", cursor, limit, newest_first=True)
+        found += part
+        has_more = has_more or following is not None
+    found.sort(key=lambda row: row.id, reverse=True)
+    has_more = has_more or len(found) > limit
+    shown = found[:limit]
+    return Page([_view(row) for row in shown], cursor_of("alarm", shown[-1].id) if has_more else None)
 
 
 async def open_of_pile(pile_code: str) -> frozenset[tuple[str, int | None]]:

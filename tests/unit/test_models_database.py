@@ -7,6 +7,7 @@ import contextlib
 import re
 import shutil
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -200,6 +201,19 @@ class TestSqliteFile:
             *(asyncio.to_thread(run_apart, migrate.migrate(url)) for _ in range(3))
         )
         assert sorted(map(len, applied)) == [0, 0, len(migrate.names_on_disk())]
+
+
+    def test_a_process_that_fails_without_closing_ends(self, sqlite_url: str) -> None:
+        program = (
+            "import asyncio, sys\n"
+            "from pileward.models.database import open_database\n"
+            "async def main():\n"
+            "    await open_database(sys.argv[1])\n"
+            "    raise SystemExit(7)\n"
+            "asyncio.run(main())\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program, sqlite_url], timeout=30, check=False)
+        assert done.returncode == 7
 
 
 class TestPostgres:

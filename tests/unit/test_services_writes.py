@@ -290,7 +290,8 @@ class TestAlarms:
         assert others.items == []
 
     async def test_the_list_is_paged_newest_first(self, database: Database, business: Business) -> None:
-        await write(database, *(opened(f"kind_{number}") for number in range(5)))
+        for number in range(5):
+            await write(database, opened(f"kind_{number}", None, pile_code=PILE_CODE if number % 2 else ""))
         first = await alarms.list_alarms(business.who.operator_id, limit=3)
         second = await alarms.list_alarms(business.who.operator_id, limit=3, cursor=first.next_cursor)
         assert [alarm.kind[-1] for alarm in first.items + second.items] == list("43210")
@@ -364,7 +365,7 @@ class TestAnyOrder:
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(batches=st.lists(st.lists(WRITE, max_size=6), max_size=4))
     async def test_rules_hold_after_any_batches(self, sqlite_url: str, batches: list[list[Any]]) -> None:
-        """One open alarm a key, one first content a record, seen is the latest; a repetition changes nothing."""
+        """One open alarm a key, one first content a record, seen is the latest; repeating changes nothing."""
         from pileward.models.database import open_database
 
         database = await open_database(sqlite_url)

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                 ('crc_order', fields.CharEnumField(default=CrcOrder.MIRROR, description='', enum_type=CrcOrder, max_length=16)),
                 ('card_codec', fields.CharEnumField(default=CardCodec.HEX, description='', enum_type=CardCodec, max_length=16)),
             ],
-            options={'table': 'pile_model', 'app': 'pileward', 'unique_together': (('operator', 'maker', 'name'),), 'pk_attr': 'id', 'table_description': '桩型号'},
+            options={'table': 'pile_model', 'app': 'pileward', 'unique_together': (('operator', 'maker', 'name'),), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_model_operator')], 'pk_attr': 'id', 'table_description': '桩型号'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 ('name', fields.CharField(max_length=60)),
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'tariff', 'app': 'pileward', 'unique_together': (('operator', 'name'),), 'pk_attr': 'id', 'table_description': '计费模型'},
+            options={'table': 'tariff', 'app': 'pileward', 'unique_together': (('operator', 'name'),), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_tariff_operator')], 'pk_attr': 'id', 'table_description': '计费模型'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -156,7 +156,7 @@ class Migration(migrations.Migration):
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('updated_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'station', 'app': 'pileward', 'unique_together': (('operator', 'code'),), 'pk_attr': 'id', 'table_description': '场站'},
+            options={'table': 'station', 'app': 'pileward', 'unique_together': (('operator', 'code'),), 'indexes': [Index(fields=['operator_id', 'id'], name='idx_station_operator')], 'pk_attr': 'id', 'table_description': '场站'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -224,7 +224,7 @@ class Migration(migrations.Migration):
                 ('effective_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'tariff_version', 'app': 'pileward', 'unique_together': (('tariff', 'version'), ('operator', 'billing_model_no')), 'pk_attr': 'id', 'table_description': '计费模型版本'},
+            options={'table': 'tariff_version', 'app': 'pileward', 'unique_together': (('tariff', 'version'), ('operator', 'billing_model_no')), 'indexes': [Index(fields=['tariff_id', 'id'], name='idx_version_tariff')], 'pk_attr': 'id', 'table_description': '计费模型版本'},
             bases=['Model'],
         ),
         ops.CreateModel(
