@@ -7,7 +7,7 @@ handler fails it closes the socket: a pile that reconnects is the cleanest state
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -43,6 +43,10 @@ HEARTBEATS_A_SAMPLE: Final = 8
 PILES_MAX: Final = 2_000
 """Piles behind one connection (a concentrator); more logins are refused."""
 WATCH_MAX_S: Final = 3_600
+REFUSED_STAYS_S: Final = 5.0
+"""A connection without any pile left after a refused login is closed this much later."""
+PILES_NAMED: Final = 10
+"""Piles of one connection that a log line names."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -89,6 +93,7 @@ class ConnectionActor(Supervised):
         self.received_ms = 0
         self.is_partial = False
         self.watched: dict[str, float] | None = None
+        self.told: Counter[tuple[str, str]] | None = None
         metrics = requirements.around.metrics
         self.counts_up = metrics.frame_counts(self.protocol, "up")
         self.counts_down = metrics.frame_counts(self.protocol, "down")
@@ -98,7 +103,8 @@ class ConnectionActor(Supervised):
         if restarted:
             self.socket.close("failed")
             return
-        self.quota_at = self.clock.monotonic()
+        self._clock = self.clock
+        self.quota_at = self._clock.monotonic()
         self.arm("login", self.limits.login_within_s)
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
@@ -122,9 +128,9 @@ class ConnectionActor(Supervised):
     # --- up ---------------------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        clock = self.clock
-        self.received_at = now = clock.monotonic()
-        self.received_ms = clock.epoch_ms()
+        clock, around = self._clock, self.around
+        self.received_at = around.now_s = now = clock.monotonic()
+        self.received_ms = around.now_ms = clock.epoch_ms()
         if not self.admitted and not self._may_speak(len(data)):
             return
         if len(data) <= CHUNK:
@@ -152,14 +158,14 @@ class ConnectionActor(Supervised):
                 continue
             kind = type(item)
             self.damaged = 0
-            self.counts_up[kind.__name__] += 1
+            self.counts_up[kind] += 1
             address = routes.get(item.pile_code)
             if isinstance(item, Login):
                 self._login(item)
             elif address is None:
                 self._misplaced(item)
             else:
-                self.send(address, item)
+                self._myRef.actor_send(address, item)
                 if address.room < INBOX_ROOM:
                     self._hold_back()
                 if kind in _DOUBTED and (kind is Malformed or item.problems):  # type: ignore[attr-defined]
@@ -234,14 +240,7 @@ class ConnectionActor(Supervised):
         """A good frame of a pile that has not logged in here: counted, not answered (YKC 1.6, 1)."""
         reason = "other_pile" if self.admitted else "before_login"
         self.around.metrics.misplaced[reason] += 1
-        log.log(
-            logging.DEBUG if self.admitted else logging.INFO,
-            "misplaced_frame",
-            pile=item.pile_code,
-            reason=reason,
-            message=type(item).__name__,
-            peer=self.socket.remote_address,
-        )
+        self._tell("misplaced_frame", item.pile_code, reason=reason, message=type(item).__name__)
 
     def _implausible(self, item: Any) -> None:
         """Impossible values were left out by the dialect; a frame that is useless without them is dropped."""
@@ -249,7 +248,17 @@ class ConnectionActor(Supervised):
         for problem in problems:
             self.around.metrics.implausible[problem.partition("=")[0]] += 1
         gun_no = getattr(item, "gun_no", None)
-        log.info("implausible_values", pile=item.pile_code, gun=gun_no, problems=list(problems))
+        self._tell("implausible_values", item.pile_code, gun=gun_no, problems=list(problems))
+
+    def _tell(self, event: str, pile_code: str, **words: Any) -> None:
+        """Log what a peer does wrong: the first time, the tenth, the hundredth, so that no log is flooded."""
+        if self.told is None:
+            self.told = Counter()
+        key = (event, pile_code if pile_code in self.routes else "")
+        self.told[key] += 1
+        times = self.told[key]
+        if str(times).strip("0") == "1":
+            log.warning(event, pile=pile_code, times=times, peer=self.socket.remote_address, **words)
 
     # --- limits -----------------------------------------------------------------------------------------
 
@@ -261,6 +270,7 @@ class ConnectionActor(Supervised):
         excess = self.frames - self.quota
         if excess > 0:
             self.around.metrics.misplaced["too_many_frames"] += 1
+            self._tell("too_many_frames", next(iter(self.routes), ""), reason="rate", pause_s=excess / rate)
             self.socket.pause()
             self.arm("resume", excess / rate)
 
@@ -281,6 +291,9 @@ class ConnectionActor(Supervised):
         if name == "login":
             if not self.admitted:
                 self.socket.close("no_login")
+        elif name == "refused":
+            if not self.routes:
+                self.socket.close("login_refused")
         elif name == "resume":
             if any(address.room < INBOX_ROOM for address in self.routes.values()):
                 self.arm("resume", PAUSE_CHECK_S)
@@ -301,12 +314,12 @@ class ConnectionActor(Supervised):
             log.error("downlink_not_sent", pile=downlink.pile_code, message=kind.__name__, error=str(error))
             return
         self.socket.write(data)
-        self.counts_down[kind.__name__] += 1
+        self.counts_down[kind] += 1
         if kind is down.HeartbeatAnswer:
             # answered within the run that took the heartbeat: its own moment is near enough, and cheap
             self.around.tail.append(downlink.pile_code, "down", data, self.received_ms)
             if not self.frames % HEARTBEATS_A_SAMPLE:
-                self.around.metrics.heartbeat_s.observe(self.clock.monotonic() - self.received_at)
+                self.around.metrics.heartbeat_s.observe(self._clock.monotonic() - self.received_at)
             if self.watched:
                 self._publish_frame(downlink.pile_code, "down", data, "")
             return
@@ -325,7 +338,8 @@ class ConnectionActor(Supervised):
             return
         self.routes.pop(answer.pile_code, None)
         if not self.routes:
-            self.socket.close("login_refused")
+            # others may be about to log in on this line, behind the one that may not
+            self.arm("refused", REFUSED_STAYS_S)
 
     # --- piles come and go ------------------------------------------------------------------------------
 
@@ -339,6 +353,12 @@ class ConnectionActor(Supervised):
             self._send_down(down.LoginAnswer(code, 0, False))
 
     def _closed(self, reason: str) -> None:
+        log.info(
+            "connection_closed",
+            piles=list(self.routes)[:PILES_NAMED],
+            reason=reason,
+            peer=self.socket.remote_address,
+        )
         lost = LinkLost(self.myAddress, reason)
         for address in set(self.routes.values()):
             self.send(address, lost)
