@@ -188,11 +188,12 @@ class PileActor(Supervised):
         if link is not self.pile.link:
             self.around.metrics.misplaced["stale_link"] += 1
             return
-        self.heard_at = now = self.clock.monotonic()
+        around = self.around
+        self.heard_at = now = around.now_s
         gun_no = getattr(uplink, "gun_no", 0)
         if 0 < gun_no <= len(self.guns_heard_at):
             self.guns_heard_at[gun_no - 1] = now
-        self._step(uplink)
+        self._step_at(uplink, around.now_ms)
 
     def _timer(self, name: str) -> None:
         kind, _, number = name.partition(":")
@@ -249,6 +250,8 @@ class PileActor(Supervised):
         self._begin()
         if before is not None and before.status is PileStatus.ONLINE:
             self._step(Resumed(before.link, before.remote_address))
+        elif before is not None and before.status is PileStatus.REGISTERING and before.login is not None:
+            self._step(LoginAsked(before.login, before.link, before.remote_address))
         else:
             self._show_pile("restarted")
 
@@ -261,12 +264,17 @@ class PileActor(Supervised):
     # --- the step and its effects -----------------------------------------------------------------------
 
     def _step(self, event: Any) -> None:
+        self._step_at(event, self.clock.epoch_ms())
+
+    def _step_at(self, event: Any, now: int) -> None:
         before = self.pile
-        now = self.clock.epoch_ms()
         after, effects = step(before, event, now)
         self.pile = after
         if self.held:
             self._hold(effects, is_own=False)
+        elif len(effects) == 1:
+            effect = effects[0]
+            _PERFORM[type(effect)](self, effect)
         else:
             for index, effect in enumerate(effects):
                 _PERFORM[type(effect)](self, effect)
@@ -366,13 +374,13 @@ class PileActor(Supervised):
     def _transmit(self, downlink: down.Downlink) -> None:
         link = self.pile.link
         if link is not None:
-            self.send(link, downlink)
+            self._myRef.actor_send(link, downlink)
 
     def _note(self, effect: fx.Note) -> None:
         self.send(self.around.store, Save(0, effect.write))
 
     def _sample(self, effect: fx.Sample) -> None:
-        self.send(self.around.store, TakeSample(effect.telemetry, self.clock.epoch_ms()))
+        self.send(self.around.store, TakeSample(effect.telemetry, self.around.now_ms))
 
     def _arm(self, effect: fx.Arm) -> None:
         self.arm(effect.timer, effect.after_s)
