@@ -31,6 +31,11 @@ MODEL_MODULES: Final = (
     "pileward.models.alarms",
     "pileward.models.records",
     "pileward.models.samples",
+    "pileward.models.drivers",
+    "pileward.models.sessions",
+    "pileward.models.payments",
+    "pileward.models.ledger",
+    "pileward.models.reviews",
 )
 SQLITE_PRAGMAS: Final[Mapping[str, str | int]] = {
     "busy_timeout": 10_000,

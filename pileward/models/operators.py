@@ -19,6 +19,12 @@ class Operator(Model):
     qr_prefix = fields.CharField(max_length=200, default="")
     """What a pile puts before its code in its QR codes (YKC 1.6, 0xF0); empty: not sent."""
     created_at = fields.DatetimeField()
+    overrun = fields.CharField(max_length=8, default="debt", db_default="debt")
+    """Who bears what a charge used beyond what was paid: `debt` the driver, `absorb` the operator."""
+    provisional_after_s = fields.IntField(default=86_400, db_default=86_400)
+    """After so long without a transaction record a charge is billed by its last live values."""
+    provisional_refund = fields.CharField(max_length=8, default="manual", db_default="manual")
+    """Its refund is paid when staff approve (`manual`), or by itself (`auto`)."""
 
     class Meta:
         table = "operator"

@@ -29,6 +29,10 @@ class PileModel(Model):
     time_sync_s = fields.IntField(default=86_400)
     crc_order = fields.CharEnumField(CrcOrder, description="", max_length=16, default=CrcOrder.MIRROR)
     card_codec = fields.CharEnumField(CardCodec, description="", max_length=16, default=CardCodec.HEX)
+    rate_tolerance_fen = fields.IntField(default=2, db_default=2)
+    """How far the pile's own amount of one rate may be from ours before it is an alarm."""
+    total_tolerance_fen = fields.IntField(default=1, db_default=1)
+    """The same for its amount in all."""
 
     class Meta:
         table = "pile_model"
