@@ -118,7 +118,7 @@ def configure(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(number)
-    for noisy in ("asyncio", "aiosqlite", "tortoise", "thespian"):
+    for noisy in ("asyncio", "aiosqlite", "httpcore", "httpx", "tortoise", "thespian"):
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[

@@ -61,6 +61,8 @@ class PrepayOrder(msgspec.Struct, frozen=True):
     """Comes back with the payment and in the bill: gun and serial."""
     device_id: str = ""
     """The gun, as the bill shows it."""
+    client_ip: str = ""
+    """The driver's address, for the provider's risk control."""
 
 
 class PayParams(
