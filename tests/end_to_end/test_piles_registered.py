@@ -16,6 +16,12 @@ CODE = CODES[0]
 UNKNOWN = "32010600000077"
 
 
+async def change(street: Street, values: piles.PileChange) -> None:
+    """Change the pile as staff do."""
+    await piles.change_pile(street.who_now(), CODE, values)
+    await street.node.fleet_changed("pile", CODE)
+
+
 async def test_an_unknown_pile_is_refused_and_listed_with_what_it_said(street: Street) -> None:
     stranger = await pile_by_hand(street, UNKNOWN, guns=4)
     stranger.log_in()
@@ -74,16 +80,14 @@ async def test_a_pile_that_is_not_what_was_registered_is_a_warning_until_it_is(s
     pile = await pile_by_hand(street, CODE, guns=1)
     await pile.be_accepted()
     await until(lambda: street.alarms(CODE) == {"login_mismatch"})
-    await piles.change_pile(street.who_now(), CODE, piles.PileChange(gun_count=1))
-    await street.node.fleet_changed("pile", CODE)
+    await change(street, piles.PileChange(gun_count=1))
     assert street.alarms(CODE) == set()
     assert len(street.pile(CODE).guns) == 1
 
 
 async def test_maintenance_is_shown_and_the_pile_stays_supervised(street: Street) -> None:
     pile = await online_by_hand(street, CODE)
-    await piles.change_pile(street.who_now(), CODE, piles.PileChange(is_in_maintenance=True))
-    await street.node.fleet_changed("pile", CODE)
+    await change(street, piles.PileChange(is_in_maintenance=True))
     (station,) = street.node.snapshot()
     assert station.piles[0].state == "maintenance"
     assert [gun.state for gun in station.piles[0].guns] == ["maintenance"] * 2
@@ -91,8 +95,7 @@ async def test_maintenance_is_shown_and_the_pile_stays_supervised(street: Street
     await until(lambda: street.pile(CODE).guns[0].state is GunState.FAULT)
     assert street.alarms(CODE) == {"fault:emergency_stop"}
     pile.report(1)
-    await piles.change_pile(street.who_now(), CODE, piles.PileChange(is_in_maintenance=False))
-    await street.node.fleet_changed("pile", CODE)
+    await change(street, piles.PileChange(is_in_maintenance=False))
     (station,) = street.node.snapshot()
     assert station.piles[0].state == "online"
     assert [gun.state for gun in station.piles[0].guns] == ["idle"] * 2
@@ -104,8 +107,7 @@ async def test_a_retired_pile_is_hung_up_on_forgotten_and_refused(street: Street
     pile.report(1, FAULTY, hardware_fault=1)
     await until(lambda: books.open_alarms(street, CODE) == {"fault:emergency_stop"})
     address = street.node.around.piles[CODE]
-    await piles.change_pile(street.who_now(), CODE, piles.PileChange(is_retired=True))
-    await street.node.fleet_changed("pile", CODE)
+    await change(street, piles.PileChange(is_retired=True))
     await pile.peer.hear_close()
     await until(lambda: street.node.fleet.address_of(CODE) is None)
     assert CODE not in street.node.around.seen
@@ -121,14 +123,15 @@ async def test_a_retired_pile_is_hung_up_on_forgotten_and_refused(street: Street
 
 
 async def test_a_retired_pile_that_is_taken_back_may_connect_again(street: Street) -> None:
-    for is_retired in (True, False):
-        await piles.change_pile(street.who_now(), CODE, piles.PileChange(is_retired=is_retired))
-        await street.node.fleet_changed("pile", CODE)
-        await until(lambda: (CODE in street.node.around.piles) is not is_retired)
-    await online_by_hand(street, CODE)
-    outcome = street.asking(CODE, SyncClock())
-    await street.settle()
-    outcome.cancel()
+    await change(street, piles.PileChange(is_retired=True))
+    await until(lambda: CODE not in street.node.around.piles)
+    await change(street, piles.PileChange(is_retired=False))
+    await until(lambda: CODE in street.node.around.piles)
+    pile = await online_by_hand(street, CODE)
+    asking = street.asking(CODE, SyncClock())
+    await pile.peer.hear(frames.SetTime, 2)
+    pile.tell_time(None)
+    assert (await asking).status.value == "accepted"
 
 
 async def test_alarms_of_all_piles_are_listed_newest_first(street: Street) -> None:
