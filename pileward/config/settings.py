@@ -140,6 +140,41 @@ class OperatorSettings(Section, frozen=True):
     ] = None
 
 
+class WechatSettings(Section, frozen=True):
+    """The merchant account of WeChat Pay, and the mini-program it belongs to."""
+
+    enabled: Annotated[bool, Meta(description="take payments by WeChat Pay; needs the account below")] = False
+    mchid: Annotated[str, Meta(description="merchant number (商户号)")] = ""
+    appid: Annotated[str, Meta(description="appid of the mini-program, bound to the merchant")] = ""
+    app_secret: Annotated[
+        Secret | None, Meta(description="AppSecret of the mini-program, for drivers' logins")
+    ] = None
+    api_v3_key: Annotated[
+        Secret | None, Meta(description="APIv3 key (APIv3 密钥) of the merchant, 32 characters")
+    ] = None
+    merchant_key_path: Annotated[
+        str, Meta(description="file of the merchant's private key, `apiclient_key.pem`")
+    ] = ""
+    cert_serial: Annotated[str, Meta(description="serial of the merchant's API certificate, hex")] = ""
+    public_key_path: Annotated[str, Meta(description="file of the WeChat Pay public key (微信支付公钥)")] = ""
+    public_key_id: Annotated[str, Meta(description="its id, `PUB_KEY_ID_…`")] = ""
+    platform_certificate_path: Annotated[
+        str,
+        Meta(
+            description="file of the platform certificate (平台证书): older merchants while they change over"
+        ),
+    ] = ""
+    notify_base_url: Annotated[
+        str, Meta(description="public https address of this server, to which WeChat Pay sends notifications")
+    ] = ""
+    gateway_url: Annotated[
+        str, Meta(description="another host than WeChat Pay's, such as the emulator's; empty: the real one")
+    ] = ""
+    api_url: Annotated[str, Meta(description="the same for the mini-program server; empty: the real one")] = (
+        ""
+    )
+
+
 class LogSettings(Section, frozen=True):
     """What is logged, and how."""
 
@@ -176,6 +211,7 @@ class Settings(Section, frozen=True):
     ykc: YkcSettings = YkcSettings()
     limits: LimitSettings = LimitSettings()
     operator: OperatorSettings = OperatorSettings()
+    wechat: WechatSettings = WechatSettings()
     log: LogSettings = LogSettings()
     clock: ClockSettings = ClockSettings()
     tail: TailSettings = TailSettings()
@@ -266,10 +302,12 @@ def _is_service_link(variable: str, text: str) -> bool:
 
 
 def _from_text(text: str, hint: Any) -> Any:
-    """Turn an environment value into the number its type wants; what does not parse is left for the type
-    check.
+    """Turn an environment value into the number or yes/no its type wants; what does not parse is left for
+    the type check.
     """
     plain = _plain(hint)
+    if plain is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
     try:
         return plain(text) if plain in (int, float) else text
     except ValueError:
@@ -325,9 +363,16 @@ def _key(section: str, name: str, hint: Any, field: msgspec.structs.FieldInfo) -
         name=f"{section}.{name}",
         variable=variable_of(section, name),
         kind=_kind(_plain(hint), metas),
-        default="" if value is None else str(value),
+        default=_shown(value),
         meaning=str(meaning),
     )
+
+
+def _shown(value: Any) -> str:
+    """A default as it is written in a file; nothing for what has none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
 
 
 def _metas(hint: Any) -> list[Meta]:
@@ -341,7 +386,7 @@ def _metas(hint: Any) -> list[Meta]:
 def _kind(plain: Any, metas: list[Meta]) -> str:
     if get_origin(plain) is Literal:
         return ", ".join(get_args(plain))
-    words = {int: "integer", float: "number", str: "text"}.get(plain, "secret text")
+    words = {bool: "true or false", int: "integer", float: "number", str: "text"}.get(plain, "secret text")
     low = next((f"from {meta.ge}" for meta in metas if meta.ge is not None), "")
     low = low or next((f"above {meta.gt}" for meta in metas if meta.gt is not None), "")
     high = next((f"to {meta.le}" for meta in metas if meta.le is not None), "")

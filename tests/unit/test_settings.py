@@ -68,12 +68,18 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, message: str) 
         ("PILEWARD_HTTP_PROT", "1", "PILEWARD_HTTP_PROT: no such setting; did you mean PILEWARD_HTTP_PORT?"),
         ("PILEWARD_HTTP_PORT", "x", "http.port: expected `int`, got `str` (in environment)"),
         ("PILEWARD_CLOCK_RATE", "0", "clock.rate: expected `float` > 0.0"),
+        ("PILEWARD_WECHAT_ENABLED", "perhaps", "wechat.enabled: expected `bool`, got `str`"),
     ],
 )
 def test_a_wrong_variable_is_named(variable: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load(environ={variable: value})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("false", False)])
+def test_a_variable_may_say_yes_or_no(text: str, value: bool) -> None:
+    assert load(environ={"PILEWARD_WECHAT_ENABLED": text}).wechat.enabled is value
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -102,6 +108,8 @@ def test_the_token_does_not_show() -> None:
     assert settings.operator.token is not None
     assert settings.operator.token.reveal() == "open sesame"
     assert "sesame" not in repr(settings)
+    keys_of_wechat = {"PILEWARD_WECHAT_API_V3_KEY": "open", "PILEWARD_WECHAT_APP_SECRET": "open"}
+    assert "open" not in repr(load(environ=keys_of_wechat))
 
 
 def test_every_setting_is_explained_and_has_a_variable_of_its_own() -> None:
