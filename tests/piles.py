@@ -255,3 +255,18 @@ def in_status(status: PileStatus) -> Pile:
         return after(unknown(), asked(wait_s=3.0))
     pile = online()
     return pile if status is PileStatus.ONLINE else after(pile, LinkLost(LINK, "peer_closed"))
+
+
+def effects_of(pile: Pile, event: Any, now: int = NOW) -> list[Any]:
+    """What one event brings about."""
+    return list(step(pile, event, now)[1])
+
+
+def names(effects: Any) -> list[str]:
+    """Types of effects, in order."""
+    return [type(effect).__name__ for effect in effects]
+
+
+def of(kind: type, effects: Any) -> list[Any]:
+    """The effects of one type."""
+    return [effect for effect in effects if isinstance(effect, kind)]
