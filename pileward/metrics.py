@@ -262,7 +262,9 @@ def _histogram(name: str, meaning: str, histogram: Histogram) -> Metric:
 
 
 def _name(kind: object) -> str:
-    """A frame type as 0x13, an enum by its name, anything else as it is."""
+    """A frame type as 0x13, an enum and a class of messages by name, anything else as it is."""
     if isinstance(kind, Enum):
-        return kind.value if isinstance(kind.value, str) else kind.name
+        return kind.value if isinstance(kind.value, str) else kind.name.lower()
+    if isinstance(kind, type):
+        return kind.__name__
     return f"0x{kind:02X}" if isinstance(kind, int) else str(kind)

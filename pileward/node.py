@@ -60,7 +60,7 @@ class Node:
         self.tail = FrameTail(settings.tail.size_mib)
         self.engine = Engine(clock=clock)
         self.system = ActorSystem(systemBase=self.engine, transientUnique=True)
-        self.around = Surroundings(bus, self.metrics, self.tail, Admission())
+        self.around = Surroundings(bus, self.metrics, self.tail, Admission(), self.engine.turn)
         self.fleet = Directory(self.around.piles)
         self.started_at: datetime = clock.utc()
         self.waiting = Waiting()
@@ -216,11 +216,6 @@ class Node:
         metrics.counter("engine_handled", "messages handled by actors", lambda: engine.handled)
         metrics.counter("engine_dead_letters", "messages that nobody took", lambda: engine.dead_letters)
         metrics.gauge("store_oldest_seconds", "how long the oldest write waits", self.waiting.stuck_s)
-        metrics.counter("bytes_received", "bytes received from piles", lambda: self._sum("bytes_up"))
-        metrics.counter("bytes_sent", "bytes sent to piles", lambda: self._sum("bytes_down"))
-
-    def _sum(self, name: str) -> float:
-        return float(sum(getattr(gateway, name) for gateway in self.gateways))
 
 
 def _differs(seen: pile_configs.PileConfig, config: pile_configs.PileConfig) -> bool:

@@ -79,6 +79,7 @@ class ConnectionActor(Supervised):
     def __init__(self, requirements: ConnectionStart) -> None:
         self.socket: Socket = requirements.socket
         self.around: Surroundings = requirements.around
+        self.turn = requirements.around.turn
         self.limits = requirements.limits
         self.protocol = requirements.protocol
         self.dialect: Dialect = requirements.make_dialect(self._frame_seen)
@@ -89,8 +90,6 @@ class ConnectionActor(Supervised):
         self.frames = 0
         self.quota = float(requirements.limits.frames_burst)
         self.quota_at = 0.0
-        self.received_at = 0.0
-        self.received_ms = 0
         self.is_partial = False
         self.watched: dict[str, float] | None = None
         self.told: Counter[tuple[str, str]] | None = None
@@ -128,29 +127,23 @@ class ConnectionActor(Supervised):
     # --- up ---------------------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        clock, around = self._clock, self.around
-        self.received_at = around.now_s = now = clock.monotonic()
-        self.received_ms = around.now_ms = clock.epoch_ms()
         if not self.admitted and not self._may_speak(len(data)):
             return
         if len(data) <= CHUNK:
-            self._take(data, now)
+            self._take(data)
         else:
             # a flood of garbage is cut short by the limit on damage, not decoded to its end
             for start in range(0, len(data), CHUNK):
                 if self.damaged < self.limits.damaged_in_a_row:
-                    self._take(data[start : start + CHUNK], now)
+                    self._take(data[start : start + CHUNK])
         if self.frames > self.quota:
-            self._spend(now)
-        deadline = self.dialect.partial_deadline()
-        if deadline is not None and not self.is_partial:
-            self.is_partial = True
-            self.arm("partial", max(deadline - now, 0.0))
+            self._spend(self.turn.s)
+        if self.dialect.is_waiting and not self.is_partial:
+            self._await_rest()
 
-    def _take(self, data: bytes, now: float) -> None:
+    def _take(self, data: bytes) -> None:
         """Hand each message to its pile: one lookup a frame."""
-        routes = self.routes
-        items = self.dialect.receive(data, now)
+        items = self.dialect.receive(data, self.turn.s)
         self.frames += len(items)
         for item in items:
             if isinstance(item, Garbage):
@@ -159,9 +152,9 @@ class ConnectionActor(Supervised):
             kind = type(item)
             self.damaged = 0
             self.counts_up[kind] += 1
-            address = routes.get(item.pile_code)
-            if isinstance(item, Login):
-                self._login(item)
+            address = self.routes.get(item.pile_code)
+            if kind is Login:
+                self._login(item)  # type: ignore[arg-type]  # its exact type was just looked at
             elif address is None:
                 self._misplaced(item)
             else:
@@ -171,8 +164,15 @@ class ConnectionActor(Supervised):
                 if kind in _DOUBTED and (kind is Malformed or item.problems):  # type: ignore[attr-defined]
                     self._implausible(item)
 
+    def _await_rest(self) -> None:
+        """Wait for the rest of a partial frame, but not for ever."""
+        deadline = self.dialect.partial_deadline()
+        if deadline is not None:
+            self.is_partial = True
+            self.arm("partial", max(deadline - self.turn.s, 0.0))
+
     def _frame_seen(self, raw: bytes, pile_code: str) -> None:
-        self.around.tail.append(pile_code, "up", raw, self.received_ms)
+        self.around.tail.append(pile_code, "up", raw, self.turn.ms)
         if self.watched:
             self._publish_frame(pile_code, "up", raw, "")
 
@@ -191,7 +191,7 @@ class ConnectionActor(Supervised):
             self._refuse(login, "too_many_piles")
         else:
             # a login that is repeated while it waits has its turn already
-            wait_s = 0.0 if code in self.routes else around.admission.wait_s(self.received_at)
+            wait_s = 0.0 if code in self.routes else around.admission.wait_s(self.turn.s)
             self.routes[code] = address
             pile = around.seen.get(code)
             if pile is not None:
@@ -317,9 +317,9 @@ class ConnectionActor(Supervised):
         self.counts_down[kind] += 1
         if kind is down.HeartbeatAnswer:
             # answered within the run that took the heartbeat: its own moment is near enough, and cheap
-            self.around.tail.append(downlink.pile_code, "down", data, self.received_ms)
+            self.around.tail.append(downlink.pile_code, "down", data, self.turn.ms)
             if not self.frames % HEARTBEATS_A_SAMPLE:
-                self.around.metrics.heartbeat_s.observe(self._clock.monotonic() - self.received_at)
+                self.around.metrics.heartbeat_s.observe(self._clock.monotonic() - self.turn.s)
             if self.watched:
                 self._publish_frame(downlink.pile_code, "down", data, "")
             return

@@ -100,6 +100,18 @@ class _IdleOutbox:
         self._engine.wake()
 
 
+class Turn:
+    """When the present run of handlers began: near enough for whatever comes in by a socket."""
+
+    __slots__ = ("ms", "s")
+
+    def __init__(self) -> None:
+        self.s = 0.0
+        """Clock seconds, as `Clock.monotonic`."""
+        self.ms = 0
+        """Epoch milliseconds, UTC."""
+
+
 class Engine:
     """Runs actors. See the module for how, `Supervised` for what they can do."""
 
@@ -126,6 +138,7 @@ class Engine:
         self.is_running = False
         self._is_scheduled = False
         self._is_behind = False
+        self.turn = Turn()
         self._is_closed = False
         #: Whether handlers of this run have made actors, which a failure may have to undo.
         self.has_births = False
@@ -152,6 +165,20 @@ class Engine:
             self.nobody.actor_send(address, message)
         else:
             self.outside.tell(address, message)
+
+    def bring(self, cell: Cell, message: Any) -> None:
+        """Send what a socket received, from the loop's thread; it is handled in the loop's next turn.
+
+        So all sockets that are ready are read before the first of their messages is handled, and all answers
+        are written after the last: the machine does one kind of work at a time, which is much faster.
+        """
+        if cell.room > 0:
+            cell.room -= 1
+            self.queue.append((cell, message, self.nobody))
+            if not self._is_scheduled:
+                self.wake()
+        else:
+            self.nobody.actor_send(cell, message)
 
     def deliver(self, address: ActorAddress, message: Any) -> None:
         """Send `message` from nobody and let the actors work at once: for callbacks of sockets, the hot path.
@@ -243,6 +270,9 @@ class Engine:
         end = 0.0  # not known before the first look: most runs are shorter
         self.is_running = True
         self.outbox = queue
+        turn = self.turn
+        turn.s = self.clock.monotonic()
+        turn.ms = self.clock.epoch_ms()
         try:
             while True:
                 mark = len(queue)

@@ -173,6 +173,8 @@ class Gun(msgspec.Struct, frozen=True):
     telemetry: Telemetry | None = None
     """The last one; kept when the gun falls silent, so that "last data n seconds ago" can be shown."""
     telemetry_ms: int = 0
+    sampled_ms: int = 0
+    """When a telemetry was last kept for charts."""
 
 
 def heard(telemetry: Telemetry) -> GunEvent:

@@ -52,7 +52,6 @@ from pileward.messages.commands import (
     WatchFrames,
 )
 from pileward.messages.events import AlarmChanged
-from pileward.messages.uplinks import Uplink
 from pileward.ports import ALARM_TOPIC, GUN_TOPIC, PILE_TOPIC
 from pileward.services.alarms import CloseAlarm, OpenAlarm
 from pileward.services.pile_configs import PileConfig
@@ -154,10 +153,18 @@ class PileActor(Supervised):
     # --- what comes in ----------------------------------------------------------------------------------
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
-        """Handle one message."""
+        """Handle one message; frames come first, because nearly all messages are."""
         kind = type(message)
         if kind in _UPLINKS:
-            self._hear(message, sender)
+            if sender is not self.pile.link:
+                self.around.metrics.misplaced["stale_link"] += 1
+                return
+            turn = self.around.turn
+            self.heard_at = turn.s
+            gun_no = getattr(message, "gun_no", 0)
+            if 0 < gun_no <= len(self.guns_heard_at):
+                self.guns_heard_at[gun_no - 1] = turn.s
+            self._step_at(message, turn.ms)
         elif kind is TimerFired:
             self._timer(message.name)
         elif kind is LoginAsked:
@@ -183,17 +190,6 @@ class PileActor(Supervised):
                 self.send(self.pile.link, PileUnlinked(self.pile.code, "retired"))
         else:
             self.around.metrics.misplaced[f"to_pile:{kind.__name__}"] += 1
-
-    def _hear(self, uplink: Uplink, link: Any) -> None:
-        if link is not self.pile.link:
-            self.around.metrics.misplaced["stale_link"] += 1
-            return
-        around = self.around
-        self.heard_at = now = around.now_s
-        gun_no = getattr(uplink, "gun_no", 0)
-        if 0 < gun_no <= len(self.guns_heard_at):
-            self.guns_heard_at[gun_no - 1] = now
-        self._step_at(uplink, around.now_ms)
 
     def _timer(self, name: str) -> None:
         kind, _, number = name.partition(":")
@@ -380,7 +376,7 @@ class PileActor(Supervised):
         self.send(self.around.store, Save(0, effect.write))
 
     def _sample(self, effect: fx.Sample) -> None:
-        self.send(self.around.store, TakeSample(effect.telemetry, self.around.now_ms))
+        self.send(self.around.store, TakeSample(effect.telemetry, self.around.turn.ms))
 
     def _arm(self, effect: fx.Arm) -> None:
         self.arm(effect.timer, effect.after_s)

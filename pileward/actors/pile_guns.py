@@ -18,6 +18,8 @@ from pileward.values import Severity
 
 Step = tuple[Pile, Effects]
 
+SAMPLE_EVERY_MS = 10_000
+"""Telemetry is kept for charts at most this often a gun (charging piles report every 15 s), and on change."""
 FAULT_READ_AFTER_MS = 30_000
 """A heartbeat that says fault asks for telemetry only when the last one is older than this."""
 
@@ -49,10 +51,12 @@ def measure(pile: Pile, event: Telemetry, now: int) -> Step:
     word = heard(event)
     state = next_state(before.state, word)
     changed = state is not before.state
-    gun = Gun(event.gun_no, state, now if changed else before.since_ms, event, now)
+    is_sampled = changed or now - before.sampled_ms >= SAMPLE_EVERY_MS
+    since_ms = now if changed else before.since_ms
+    gun = Gun(event.gun_no, state, since_ms, event, now, now if is_sampled else before.sampled_ms)
     guns = pile.guns
     pile = replace(pile, guns=(*guns[:index], gun, *guns[index + 1 :]))
-    effects: Effects = (Sample(event), ShowGun(event.gun_no))
+    effects: Effects = (ShowGun(event.gun_no), Sample(event)) if is_sampled else (ShowGun(event.gun_no),)
     # before the first word after a start, alarms of any fault may still be open from an earlier life
     is_first = before.telemetry is None
     old_codes = tuple(faults.FAULTS) if before.telemetry is None else before.telemetry.fault_codes

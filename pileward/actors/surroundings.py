@@ -9,6 +9,7 @@ import itertools
 from collections import deque
 from typing import Any, Final
 
+from pileward.actors.engine import Turn
 from pileward.actors.frame_tail import FrameTail
 from pileward.actors.pile_state import Pile
 from pileward.messages.events import AlarmChanged, PileChanged
@@ -56,13 +57,16 @@ class Surroundings:
         "seen",
         "store",
         "tail",
+        "turn",
     )
 
-    def __init__(self, bus: Bus, metrics: Metrics, tail: FrameTail, admission: Admission) -> None:
+    def __init__(self, bus: Bus, metrics: Metrics, tail: FrameTail, admission: Admission, turn: Turn) -> None:
         self.bus = bus
         self.metrics = metrics
         self.tail = tail
         self.admission = admission
+        self.turn = turn
+        """The moment of the present run of handlers: "now" on the frame path."""
         self.store: Any = None
         """Address of the store actor."""
         self.fleet: Any = None

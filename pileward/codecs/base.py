@@ -67,6 +67,11 @@ class Dialect(Protocol):
         """
         ...
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the beginning of a frame waits for its rest."""
+        ...
+
     def partial_deadline(self) -> float | None:
         """The monotonic time at which a waiting partial frame is given up; None when nothing waits."""
         ...

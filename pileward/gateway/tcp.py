@@ -96,8 +96,7 @@ class PileSocket(asyncio.Protocol):
         """Bytes go straight to the actor."""
         owner = self._owner
         if owner is not None:
-            self._gateway.bytes_up += len(data)
-            self._gateway.engine.deliver(owner, data)
+            self._gateway.engine.bring(owner, data)
         elif self._waiting is not None:
             self._waiting.append(data)
 
@@ -106,7 +105,7 @@ class PileSocket(asyncio.Protocol):
         self._gateway.closed(self)
         reason = self._reason or ("peer_closed" if exc is None else "network_error")
         if self._owner is not None:
-            self._gateway.engine.deliver(self._owner, Closed(reason))
+            self._gateway.engine.bring(self._owner, Closed(reason))
         elif self._waiting is not None:
             self._waiting.append(Closed(reason))
 
@@ -129,7 +128,6 @@ class PileSocket(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(data)
-        self._gateway.bytes_down += len(data)
         if self._is_paused and transport.get_write_buffer_size() > OUTPUT_MAX:
             self._reason = self._reason or "slow_peer"
             transport.abort()
@@ -187,8 +185,6 @@ class TcpGateway:
         self.protocol = protocol
         self.limits = limits
         self.socket_limits = socket_limits
-        self.bytes_up = 0
-        self.bytes_down = 0
         self._make_dialect = make_dialect
         self._sockets: set[PileSocket] = set()
         self._by_address: Counter[str] = Counter()

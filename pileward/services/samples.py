@@ -11,11 +11,18 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from pileward.messages.uplinks import Telemetry
 from pileward.models.samples import TelemetrySample
-from pileward.services.sql import utc
+from pileward.services.sql import execute_many, utc
 
 KEPT_DAYS: Final = 30
 READ_MAX: Final = 2_000
 """Most samples of one answer."""
+
+
+_INSERT: Final = """
+INSERT INTO telemetry_sample (pile_code, gun_no, at, status, is_plugged, voltage_mv, current_ma, soc_pct,
+  energy_e4_kwh, amount_e4_yuan, cable_temp_c, battery_max_temp_c, wire_number)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 class SampleView(msgspec.Struct, frozen=True):
@@ -36,24 +43,24 @@ class SampleView(msgspec.Struct, frozen=True):
 async def save_samples(connection: BaseDBAsyncClient, taken: Sequence[tuple[Telemetry, int]]) -> None:
     """Write telemetry in bulk; the number is epoch milliseconds of its arrival."""
     rows = [
-        TelemetrySample(
-            pile_code=telemetry.pile_code,
-            gun_no=telemetry.gun_no,
-            at=datetime.fromtimestamp(at_ms / 1000, UTC),
-            status=int(telemetry.status),
-            is_plugged=telemetry.is_plugged,
-            voltage_mv=telemetry.voltage_mv,
-            current_ma=telemetry.current_ma,
-            soc_pct=telemetry.soc_pct,
-            energy_e4_kwh=telemetry.energy_e4_kwh,
-            amount_e4_yuan=telemetry.amount_e4_yuan,
-            cable_temp_c=telemetry.cable_temp_c,
-            battery_max_temp_c=telemetry.battery_max_temp_c,
-            wire_number=telemetry.wire_number,
-        )
+        [
+            telemetry.pile_code,
+            telemetry.gun_no,
+            datetime.fromtimestamp(at_ms / 1000, UTC),
+            int(telemetry.status),
+            telemetry.is_plugged,
+            telemetry.voltage_mv,
+            telemetry.current_ma,
+            telemetry.soc_pct,
+            telemetry.energy_e4_kwh,
+            telemetry.amount_e4_yuan,
+            telemetry.cable_temp_c,
+            telemetry.battery_max_temp_c,
+            telemetry.wire_number,
+        ]
         for telemetry, at_ms in taken
     ]
-    await TelemetrySample.bulk_create(rows, using_db=connection)
+    await execute_many(connection, _INSERT, rows)
 
 
 async def list_samples(pile_code: str, gun_no: int, since: datetime, until: datetime) -> list[SampleView]:

@@ -69,7 +69,7 @@ def test_piles_move_between_states() -> None:
     metrics.moved(metrics.piles, State.OFFLINE, State.ONLINE)
     read = samples(metrics)
     assert read["pileward_piles", (("state", "Online"),)] == 1
-    assert read["pileward_piles", (("state", "OFFLINE"),)] == 1
+    assert read["pileward_piles", (("state", "offline"),)] == 1
     metrics.moved(metrics.piles, State.ONLINE, None)
     assert samples(metrics)["pileward_piles", (("state", "Online"),)] == 0
 

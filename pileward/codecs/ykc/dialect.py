@@ -115,6 +115,11 @@ class YkcDialect:
             self._orders.pop(pile_code, None)
         self._note_plain(pile_code)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the beginning of a frame waits for its rest."""
+        return bool(self.stream.buffer)
+
     def partial_deadline(self) -> float | None:
         """When a waiting partial frame is given up (monotonic s): call `receive(b"", now)` then."""
         return self.stream.partial_deadline()
