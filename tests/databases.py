@@ -164,12 +164,35 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """An open database of each kind in turn; models use it."""
-    opened = await open_database(database_url)
-    yield opened
-    await opened.close()
+@pytest.fixture(scope="session")
+def shared_pg_url(pg_server: PostgresServer) -> str:
+    """A migrated PostgreSQL database that is emptied for each test: quicker than one of its own."""
+    return pg_server.create("migrated")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """An open, empty database of each kind in turn; models use it."""
+    is_sqlite = request.param == "sqlite"
+    opened = await open_database(request.getfixturevalue("sqlite_url" if is_sqlite else "shared_pg_url"))
+    try:
+        if not is_sqlite:
+            await empty(opened)
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def empty(database: Database) -> None:
+    """Delete every row of a PostgreSQL database and count from 1 again; TRUNCATE takes ten times as long."""
+    rows = await database.connection.execute_query_dict(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'"
+    )
+    script = ["SET LOCAL session_replication_role = replica"]  # foreign keys would ask for an order
+    for row in rows:
+        script.append(f'DELETE FROM "{row["tablename"]}"')
+        script.append(f"SELECT setval(pg_get_serial_sequence('{row['tablename']}', 'id'), 1, false)")
+    await database.connection.execute_script(";".join(script))
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:

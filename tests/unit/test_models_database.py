@@ -202,7 +202,6 @@ class TestSqliteFile:
         )
         assert sorted(map(len, applied)) == [0, 0, len(migrate.names_on_disk())]
 
-
     def test_a_process_that_fails_without_closing_ends(self, sqlite_url: str) -> None:
         program = (
             "import asyncio, sys\n"
