@@ -169,6 +169,11 @@ class SessionRow(msgspec.Struct, frozen=True):
     """What the driver owes beyond what was paid."""
     excess_fen: int = 0
     """All that was used beyond what was paid; what is no debt was absorbed by the operator."""
+    electricity_fen: int = 0
+    service_fen: int = 0
+    """With `electricity_fen`: what the ledger holds as revenue of it; 0 while an unbooked bill is held."""
+    settlements: int = 0
+    """How many settlements moved money: 1, and 1 more for each correction."""
 
 
 class PaymentStep(enum.StrEnum):
@@ -228,6 +233,8 @@ class PaymentRow(msgspec.Struct, frozen=True):
     refunded_fen: int = 0
     """Sum of its refunds that are on their way or back; never more than `paid_fen`."""
     refund_count: int = 0
+    last_refund_at: datetime | None = None
+    """When its latest refund was due first: the next one keeps a minute's distance."""
     next_query_at: datetime | None = None
     """When to ask the provider again; None: there is nothing to learn."""
     queries: int = 0
@@ -274,6 +281,8 @@ class RefundRow(msgspec.Struct, frozen=True):
     out_trade_no: str
     serial: str
     operator_id: int
+    channel: str
+    merchant: str
     number: int
     """Of this order, from 1."""
     fen: int
@@ -287,6 +296,8 @@ class RefundRow(msgspec.Struct, frozen=True):
     attempts: int = 0
     refund_id: str = ""
     error: str = ""
+    replaces: str = ""
+    """The closed refund whose place it took; empty: none."""
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
 

@@ -30,7 +30,7 @@ from pileward.messages.charging import (
 class ReserveSerials(msgspec.Struct, frozen=True):
     """Take the next `count` counter numbers of a node for itself; what is not used is skipped for ever.
 
-    Result: the first number (0 to 999,999; numbers wrap around).
+    Result: the first number; they count on without end, a serial has the last six digits.
     """
 
     node: int

@@ -55,6 +55,11 @@ def listed(connection: BaseDBAsyncClient, values: Sequence[str]) -> Any:
     return list(values) if is_postgres(connection) else json.dumps(list(values))
 
 
+def for_update(connection: BaseDBAsyncClient) -> str:
+    """Ends a SELECT whose rows are about to be changed; on SQLite the transaction has the file already."""
+    return " FOR UPDATE" if is_postgres(connection) else ""
+
+
 def utc(at: datetime) -> datetime:
     """The same moment in UTC: SQLite compares times as text, so all must be of one zone."""
     assert at.tzinfo is not None, "a time without a zone"

@@ -1,8 +1,8 @@
 """What each protocol calls a charge, and back: piles know charges by these numbers only.
 
 YKC: pile 14 + gun 2 + yymmddhhmmss + counter 4 (YKC 1.6, 4.3); the last two are those of the serial. A pile
-makes numbers of its own by the same rule when it charges off line, and other platforms' piles send any digits:
-so a number is looked up, never taken apart.
+makes numbers of its own by the same rule when it charges off line, and other platforms' piles send any
+digits: so a number is looked up, never taken apart.
 """
 
 from __future__ import annotations
