@@ -33,6 +33,12 @@ PILE_TOPIC = "pile"
 ALARM_TOPIC = "alarm"
 """Alarms raised and cleared, JSON."""
 
+
+def session_topic(serial: str) -> str:
+    """Name the topic that carries the live values of one charge."""
+    return f"session:{serial}"
+
+
 DEFAULT_QUEUE = 256
 """Events that wait for one slow subscriber before the oldest is dropped."""
 

@@ -58,3 +58,27 @@ class FrameSeen(msgspec.Struct, frozen=True, tag="frame", tag_field="type"):
     hex: str
     at: datetime
     damage: str = ""
+
+
+class SessionChanged(msgspec.Struct, frozen=True, tag="session", tag_field="type"):
+    """One charge as its driver sees it now: state, live values, money so far."""
+
+    serial: str
+    pile_code: str
+    gun_no: int
+    state: str
+    at: datetime
+    detail: str = ""
+    """Stable code of what is being waited for or what went wrong, e.g. `waiting_plug`."""
+    soc_pct: int | None = None
+    power_w: int | None = None
+    voltage_mv: int | None = None
+    current_ma: int | None = None
+    energy_e4_kwh: int | None = None
+    amount_fen: int | None = None
+    """Money so far by our own tariff."""
+    remaining_s: int | None = None
+    live_at: datetime | None = None
+    """When the live values were told."""
+    is_pile_online: bool = True
+    refund_fen: int | None = None
