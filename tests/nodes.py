@@ -203,11 +203,17 @@ def node_settings() -> dict[str, str]:
 
 
 @pytest.fixture
-async def street(sqlite_url: str, tmp_path: Path, node_settings: dict[str, str]) -> AsyncIterator[Street]:
+def street_url(sqlite_url: str) -> str:
+    """The database of the street; a writer that finds it locked gives up soon and tries again later."""
+    return f"{sqlite_url}?busy_timeout=200"
+
+
+@pytest.fixture
+async def street(street_url: str, tmp_path: Path, node_settings: dict[str, str]) -> AsyncIterator[Street]:
     """A running node with three registered piles, none powered yet."""
     environ = {
         "PILEWARD_NODE_STATE_DIR": str(tmp_path / "state"),
-        "PILEWARD_DATABASE_URL": sqlite_url,
+        "PILEWARD_DATABASE_URL": street_url,
         "PILEWARD_YKC_HOST": "127.0.0.1",
         "PILEWARD_YKC_PORT": "0",
         "PILEWARD_OPERATOR_TOKEN": TOKEN,

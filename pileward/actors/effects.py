@@ -91,6 +91,14 @@ class Clear(Effect, frozen=True, gc=False):
     gun_no: int | None = None
 
 
+class ClearFamily(Effect, frozen=True, gc=False):
+    """End every alarm of a gun whose kind begins so, but those kept."""
+
+    prefix: str
+    gun_no: int | None
+    kept: tuple[str, ...]
+
+
 class Unlink(Effect, frozen=True):
     """Take this pile off a connection, which closes when no pile is left on it."""
 

@@ -57,8 +57,11 @@ from pileward.services.alarms import CloseAlarm, OpenAlarm
 from pileward.services.pile_configs import PileConfig
 from pileward.values import ResultStatus, Severity
 
-PENDING_WRITES_MAX: Final = 16
-"""Writes of one pile that may wait for the store; a record beyond is left unconfirmed and comes again."""
+PENDING_WRITES_MAX: Final = 256
+"""Writes of one pile that may wait for the store; a record beyond is left unconfirmed and comes again.
+
+As many as a pile may have stored while it was away and delivers in one go (docs/decisions/0005).
+"""
 
 COMMANDS_WAITING_MAX: Final = 64
 """Edges that may wait for one pile at a time."""
@@ -440,6 +443,11 @@ class PileActor(Supervised):
         self.around.metrics.alarms_open -= 1
         self._show_alarm(AlarmChanged(self.pile.code, effect.gun_no, effect.kind, "info", False, "", now))
 
+    def _clear_family(self, effect: fx.ClearFamily) -> None:
+        for kind, gun_no in sorted(self.open_alarms, key=str):
+            if gun_no == effect.gun_no and kind.startswith(effect.prefix) and kind not in effect.kept:
+                self._clear(fx.Clear(kind, gun_no))
+
     def _show_alarm(self, event: AlarmChanged) -> None:
         self.around.recent.append(event)
         if self.around.bus.has_subscribers(ALARM_TOPIC):
@@ -500,6 +508,7 @@ _PERFORM: Final[dict[type, Any]] = {
     fx.ShowPile: PileActor._perform_show_pile,
     fx.Raise: PileActor._raise,
     fx.Clear: PileActor._clear,
+    fx.ClearFamily: PileActor._clear_family,
     fx.Unlink: PileActor._unlink,
     fx.Count: PileActor._count,
     **{

@@ -8,7 +8,18 @@ from msgspec.structs import replace
 
 from pileward.actors import pile_commands as commands
 from pileward.actors import pile_tariff as tariff
-from pileward.actors.effects import NOTHING, Arm, Clear, Count, Disarm, Effects, Raise, Sample, ShowGun
+from pileward.actors.effects import (
+    NOTHING,
+    Arm,
+    Clear,
+    ClearFamily,
+    Count,
+    Disarm,
+    Effects,
+    Raise,
+    Sample,
+    ShowGun,
+)
 from pileward.actors.gun_machine import BUSY, GONE, Gun, GunEvent, GunState, heard, next_state
 from pileward.actors.pile_state import RECORD_WITHIN_S, Pile, RecordDue
 from pileward.messages import faults
@@ -22,6 +33,9 @@ SAMPLE_EVERY_MS = 10_000
 """Telemetry is kept for charts at most this often a gun (charging piles report every 15 s), and on change."""
 FAULT_READ_AFTER_MS = 30_000
 """A heartbeat that says fault asks for telemetry only when the last one is older than this."""
+
+FAULT_ALARM = "fault:"
+"""Alarms of hardware faults are this and the fault's code."""
 
 ENDED = (GunState.STOPPING, GunState.FINISHED, GunState.FAULT)
 """What a charge ends in: from there on its record is waited for (YKC 1.6, 8.5 and 8.6)."""
@@ -57,11 +71,13 @@ def measure(pile: Pile, event: Telemetry, now: int) -> Step:
     guns = pile.guns
     pile = replace(pile, guns=(*guns[:index], gun, *guns[index + 1 :]))
     effects: Effects = (ShowGun(event.gun_no), Sample(event)) if is_sampled else (ShowGun(event.gun_no),)
-    # before the first word after a start, alarms of any fault may still be open from an earlier life
-    is_first = before.telemetry is None
-    old_codes = tuple(faults.FAULTS) if before.telemetry is None else before.telemetry.fault_codes
+    old_codes = () if before.telemetry is None else before.telemetry.fault_codes
+    if before.telemetry is None:
+        # before the first word after a start, alarms of any fault may still be open from an earlier life
+        kept = tuple(f"{FAULT_ALARM}{code}" for code in event.fault_codes)
+        effects += (ClearFamily(FAULT_ALARM, event.gun_no, kept),)
     if event.fault_codes != old_codes:
-        effects += _new_faults(event.gun_no, () if is_first else old_codes, event.fault_codes)
+        effects += _new_faults(event.gun_no, old_codes, event.fault_codes)
         effects += _ended_faults(event.gun_no, old_codes, event.fault_codes)
     if changed:
         pile, more = _entered(pile, before, gun, word, now)
@@ -129,7 +145,12 @@ def resize(pile: Pile) -> Step:
     effects: Effects = NOTHING
     for gone in pile.guns[count:]:
         codes = (*faults.FAULTS, *(gone.telemetry.fault_codes if gone.telemetry is not None else ()))
-        kinds = ("gun_silent", "record_missing", "record_differs", *(f"fault:{code}" for code in codes))
+        kinds = (
+            "gun_silent",
+            "record_missing",
+            "record_differs",
+            *(f"{FAULT_ALARM}{code}" for code in codes),
+        )
         effects += (Disarm(f"record:{gone.gun_no}"), *(Clear(kind, gone.gun_no) for kind in kinds))
     added = tuple(Gun(number) for number in range(len(pile.guns) + 1, count + 1))
     return replace(pile, guns=(*pile.guns[:count], *added)), effects
@@ -152,11 +173,11 @@ def _entered(pile: Pile, before: Gun, gun: Gun, event: GunEvent, now: int) -> St
 
 def _new_faults(gun_no: int, before: tuple[str, ...], now: tuple[str, ...]) -> Effects:
     return tuple(
-        Raise(f"fault:{code}", Severity.FAULT, *faults.texts(code), gun_no)
+        Raise(f"{FAULT_ALARM}{code}", Severity.FAULT, *faults.texts(code), gun_no)
         for code in now
         if code not in before
     )
 
 
 def _ended_faults(gun_no: int, before: tuple[str, ...], now: tuple[str, ...]) -> Effects:
-    return tuple(Clear(f"fault:{code}", gun_no) for code in before if code not in now)
+    return tuple(Clear(f"{FAULT_ALARM}{code}", gun_no) for code in before if code not in now)
