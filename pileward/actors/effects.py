@@ -112,6 +112,26 @@ class Count(Effect, frozen=True, gc=False):
     name: str
 
 
+class ShowSession(Effect, frozen=True, gc=False):
+    """Tell the live feed, and the pile's actor, how the charge stands now."""
+
+
+class TellPayments(Effect, frozen=True):
+    """Ask the payments actor for something; its answer comes as an event."""
+
+    message: Any
+
+
+class TellRefunds(Effect, frozen=True):
+    """Tell the refunds actor that something waits for it."""
+
+    message: Any
+
+
+class Reload(Effect, frozen=True, gc=False):
+    """Begin again from what is durable."""
+
+
 Effects = tuple[Any, ...]
 """Effects and downlinks in the order they are wanted."""
 

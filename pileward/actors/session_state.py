@@ -97,7 +97,7 @@ class Session(msgspec.Struct, frozen=True):
         )
 
 
-def new_session(row: SessionRow, *, is_pile_online: bool, spending: Spending = Spending()) -> Session:
+def new_session(row: SessionRow, *, is_pile_online: bool, spending: Spending) -> Session:
     """A session as its row has it: just made, or loaded after a restart."""
     return Session(
         row=row,
@@ -225,7 +225,7 @@ class AskFor(msgspec.Struct, frozen=True):
 
 
 class SessionMovedTo(msgspec.Struct, frozen=True):
-    """From a session to its pile's actor: where it is now. `is_over`: the session's actor is about to exit."""
+    """From a session to its pile's actor: where it is now. `is_over`: its actor is about to exit."""
 
     serial: str
     gun_no: int
