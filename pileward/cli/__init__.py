@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "demo": "pileward.cli.demo",
     "simulate": "pileward.cli.simulate",
     "load": "pileward.cli.load",
+    "emulate": "pileward.cli.emulate",
     "decode": "pileward.cli.decode",
     "inspect": "pileward.cli.inspect",
     "pile": "pileward.cli.pile",
