@@ -199,6 +199,12 @@ class AnyOrder(RuleBasedStateMachine):
     def measure(self, said: up.Telemetry) -> None:
         self.happen(said)
 
+    @rule(gun_no=GUNS, status=st.sampled_from([ReportedStatus.IDLE, ReportedStatus.FAULT]))
+    def charge_for_a_while(self, gun_no: int, status: ReportedStatus) -> None:
+        """Chance alone seldom lets a charge begin and end."""
+        self.happen(telemetry(gun_no, ReportedStatus.CHARGING, is_plugged=True))
+        self.happen(telemetry(gun_no, status, is_plugged=True))
+
     @rule(said=OTHER_UPLINKS)
     def say(self, said: up.Uplink) -> None:
         self.happen(said)
