@@ -28,12 +28,13 @@ from pileward.codecs.base import Dialect, OnFrame
 from pileward.codecs.ykc.dialect import CrcOrder, YkcDialect
 from pileward.config.settings import Settings
 from pileward.gateway.tcp import SocketLimits, TcpGateway
+from pileward.http.driver.tokens import token_key
 from pileward.logs import logger
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
 from pileward.metrics import Metrics
 from pileward.models.database import Database
-from pileward.ports import Bus
+from pileward.ports import Bus, Logins
 from pileward.services import alarms, operators, pile_configs, showing
 from pileward.services.audit import Who
 from pileward.services.backend import DatabaseBackend
@@ -51,8 +52,13 @@ TAKE_WITHIN_S: Final = 30.0
 class Node:
     """One Pileward process, without its HTTP server."""
 
-    def __init__(self, settings: Settings, database: Database, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, bus: Bus, clock: Clock, logins: Logins | None = None
+    ) -> None:
         self.settings = settings
+        self.logins = logins
+        chosen = settings.driver.token_key
+        self.driver_key = token_key(chosen.reveal() if chosen is not None else None, settings.state_path)
         self.database = database
         self.bus = bus
         self.clock = clock
@@ -168,6 +174,11 @@ class Node:
             piles = tuple(sorted(by_station[station_id], key=lambda view: view.pile_code))
             views.append(StationView(**msgspec.structs.asdict(station), piles=piles))
         return views
+
+    def pile_shown(self, pile_code: str) -> PileView | None:
+        """One pile as it is shown to the public, at this moment; None when it has no actor."""
+        pile = self.around.seen.get(pile_code)
+        return None if pile is None else pile_view(pile, self.around.quarantined.get(pile_code))
 
     def recent_events(self) -> Sequence[PileChanged | AlarmChanged]:
         """The last few dozen events, oldest first."""

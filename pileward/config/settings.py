@@ -140,6 +140,18 @@ class OperatorSettings(Section, frozen=True):
     ] = None
 
 
+class DriverSettings(Section, frozen=True):
+    """Access for drivers' apps."""
+
+    token_key: Annotated[
+        Secret | None,
+        Meta(
+            description="key that signs drivers' access tokens, 32 characters or more, the same on every "
+            "node; unset: made at the first start"
+        ),
+    ] = None
+
+
 class WechatSettings(Section, frozen=True):
     """The merchant account of WeChat Pay, and the mini-program it belongs to."""
 
@@ -211,6 +223,7 @@ class Settings(Section, frozen=True):
     ykc: YkcSettings = YkcSettings()
     limits: LimitSettings = LimitSettings()
     operator: OperatorSettings = OperatorSettings()
+    driver: DriverSettings = DriverSettings()
     wechat: WechatSettings = WechatSettings()
     log: LogSettings = LogSettings()
     clock: ClockSettings = ClockSettings()

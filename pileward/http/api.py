@@ -5,9 +5,9 @@
     @api.post("/stations", summary="新建站点 / create a station", status=201)
     async def create_station(request: web.Request, body: NewStation) -> Station: ...
 
-Parameters named `path`, `query` and `body` are msgspec structs; the return type is the answer (None: 204). A
-handler that returns a `StreamResponse` of its own (a page, a WebSocket) names its content type with `media`.
-A route wants the operator token unless it says otherwise.
+Parameters named `path`, `query`, `headers` and `body` are msgspec structs; the return type is the answer
+(None: 204). A handler that returns a `StreamResponse` of its own (a page, a WebSocket) names its content type
+with `media`. A route wants the operator token unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from pileward.http.validation import read_body, read_query, read_strings
+from pileward.http.validation import read_body, read_headers, read_query, read_strings
 
 Handler = Callable[..., Awaitable[Any]]
 F = TypeVar("F", bound=Handler)
@@ -34,6 +34,8 @@ class Access(enum.StrEnum):
     """The operator token in the header Authorization."""
     OPERATOR_BROWSER = "operator_browser"
     """The same, or its cookie, or `?token=`: for WebSocket and pages, where a browser cannot set a header."""
+    DRIVER = "driver"
+    """A driver's access token in the header Authorization; of a WebSocket also in `?access_token=`."""
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -48,6 +50,7 @@ class Operation(msgspec.Struct, frozen=True):
     status: int
     path_type: Any = None
     query_type: Any = None
+    headers_type: Any = None
     body_type: Any = None
     answer_type: Any = None
     media: str = "application/json"
@@ -69,7 +72,7 @@ class Operation(msgspec.Struct, frozen=True):
 OPERATION: Final = "pileward_operation"
 """Attribute of a served handler that leads back to its `Operation`."""
 
-_INPUTS: Final = ("path", "query", "body")
+_INPUTS: Final = ("path", "query", "headers", "body")
 
 
 class Api:
@@ -152,6 +155,8 @@ def _served(operation: Operation) -> Callable[[web.Request], Awaitable[web.Strea
             inputs["path"] = read_strings(request.match_info, operation.path_type, "path")
         if operation.query_type is not None:
             inputs["query"] = read_query(request.query, operation.query_type)
+        if operation.headers_type is not None:
+            inputs["headers"] = read_headers(request.headers, operation.headers_type)
         if decoder is not None:
             inputs["body"] = await read_body(request, decoder)
         answer = await handler(request, **inputs)

@@ -1,4 +1,5 @@
-"""Who calls: the operator token, in a header, or for pages and WebSockets in a cookie.
+"""Who calls: staff by the operator token, in a header, or for pages and WebSockets in a cookie; drivers by
+the access token of their login. The two share no route.
 
 A browser cannot set a header when it follows a link or opens a WebSocket. There, and only there, `?token=` is
 taken: a page changes it for an HttpOnly cookie and redirects, so that the token leaves the address bar at
@@ -20,6 +21,7 @@ import msgspec
 from aiohttp import web
 
 from pileward.http.api import Access, operation_of
+from pileward.http.driver.tokens import DriverCaller, DriverTokens
 from pileward.http.middleware import Serve
 from pileward.http.node import NODE
 from pileward.http.pages import STATIC
@@ -52,6 +54,8 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 CALLER: Final = web.RequestKey("caller", Caller)
+DRIVER: Final = web.RequestKey("driver", DriverCaller)
+TOKENS: Final = web.AppKey("driver_tokens", DriverTokens)
 _PENALTIES: Final = web.AppKey("token_penalties", OrderedDict[str, float])
 
 
@@ -76,6 +80,9 @@ async def authenticate(request: web.Request, handler: Serve) -> web.StreamRespon
         assert resource is None or isinstance(resource, web.StaticResource), resource
         return await handler(request)
     if operation.access is Access.PUBLIC:
+        return await handler(request)
+    if operation.access is Access.DRIVER:
+        request[DRIVER] = request.app[TOKENS].read(_offered_by_driver(request))
         return await handler(request)
     is_browser = operation.access is Access.OPERATOR_BROWSER
     is_page = is_browser and request.method == "GET" and "text/html" in request.headers.get("Accept", "")
@@ -140,11 +147,25 @@ def login_page(target: str, code: str) -> web.Response:
     return web.Response(text=text, status=PROBLEMS[code].status, content_type="text/html")
 
 
+def _offered_by_driver(request: web.Request) -> str:
+    """The access token of a driver's request; raises HttpError for none."""
+    token = _bearer(request)
+    if not token and request.headers.get("Upgrade", "").lower() == "websocket":
+        token = request.query.get("access_token", "")
+    if not token:
+        raise HttpError("driver_token_required", headers={"WWW-Authenticate": "Bearer"})
+    return token
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def _offered(request: web.Request, is_browser: bool, is_page: bool) -> tuple[str, str]:
     """The token that a request brings, and where; an empty one for none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip(), "header"
+    if token := _bearer(request):
+        return token, "header"
     if is_browser:
         is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
         if (is_page or is_socket) and (token := request.query.get("token", "")):

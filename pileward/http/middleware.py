@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from tortoise.exceptions import BaseORMException
 
-from pileward.actors.engine import ActorFailed, ActorGone, ActorQuarantined, AskTimeout
+from pileward.actors.engine import ActorFailed, ActorGone, ActorQuarantined, AskTimeout, MailboxFull
 from pileward.errors import ConflictError, DatabaseError, DomainError, InvalidError, NotFoundError
 from pileward.http.problems import CODE_OF_STATUS, PROBLEMS, HttpError, render
 from pileward.logs import logger
@@ -43,6 +43,7 @@ FAILURE_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ActorQuarantined, "actor_quarantined"),
     (ActorFailed, "actor_failed"),
     (ActorGone, "actor_gone"),
+    (MailboxFull, "busy"),
     (DatabaseError, "database_gone"),
 )
 """Our own troubles that have a name; anything else is an internal_error."""

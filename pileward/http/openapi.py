@@ -14,6 +14,7 @@ from pileward.http.validation import INTEGER_MAX, INTEGER_MIN, TEXT_PATTERN
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = ("internal_error",)
 _AUTHORISED: Final = ("operator_token_required", "operator_token_wrong", "too_many_requests")
+_DRIVER: Final = ("driver_token_required", "driver_token_wrong", "driver_token_expired")
 
 REFUSALS: Final = {
     400: "值不可接受 / a value that cannot be accepted",
@@ -59,6 +60,12 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
                     "description": "运营商令牌 / operator token",
                 },
                 "operatorCookie": {"type": "apiKey", "in": "cookie", "name": "pileward_operator"},
+                "driverToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "司机令牌，由登录取得 / driver's access token, from the login",
+                },
             },
         },
     }
@@ -81,7 +88,7 @@ def _bound(schema: Any) -> None:
 
 
 def _types(operations: Iterable[Operation]) -> list[Any]:
-    kinds = ("path_type", "query_type", "body_type", "answer_type")
+    kinds = ("path_type", "query_type", "headers_type", "body_type", "answer_type")
     wanted = [getattr(operation, kind) for operation in operations for kind in kinds]
     unique = {id(kind): kind for kind in wanted if kind is not None}
     return list(unique.values())
@@ -97,6 +104,7 @@ def _operation(operation: Operation, found: dict[int, Any], components: dict[str
         "parameters": [
             *_parameters("path", operation.path_type, found, components),
             *_parameters("query", operation.query_type, found, components),
+            *_parameters("header", operation.headers_type, found, components),
         ],
         "responses": _responses(operation, found),
     }
@@ -109,6 +117,8 @@ def _operation(operation: Operation, found: dict[int, Any], components: dict[str
 def _security(access: Access) -> list[dict[str, list[str]]]:
     if access is Access.PUBLIC:
         return []
+    if access is Access.DRIVER:
+        return [{"driverToken": []}]
     header: dict[str, list[str]] = {"operatorToken": []}
     return [header, {"operatorCookie": []}] if access is Access.OPERATOR_BROWSER else [header]
 
@@ -167,13 +177,16 @@ def _responses(operation: Operation, found: dict[int, Any]) -> dict[str, Any]:
 
 
 def _usual_problems(operation: Operation) -> Iterable[str]:
-    if operation.path_type is not None or operation.query_type is not None or operation.body_type is not None:
+    kinds = (operation.path_type, operation.query_type, operation.headers_type, operation.body_type)
+    if any(kind is not None for kind in kinds):
         yield "invalid_field"
     if operation.path_type is not None:
         yield "not_found"
     if operation.body_type is not None:
         yield from ("malformed_json", "body_too_large", "json_required")
-    if operation.access is not Access.PUBLIC:
+    if operation.access is Access.DRIVER:
+        yield from _DRIVER
+    elif operation.access is not Access.PUBLIC:
         yield from _AUTHORISED
     yield from _ALWAYS
 
@@ -200,4 +213,4 @@ def as_3_0(value: Any) -> Any:
     return plain
 
 
-assert set(_ALWAYS + _AUTHORISED) <= set(PROBLEMS)
+assert set(_ALWAYS + _AUTHORISED + _DRIVER) <= set(PROBLEMS)

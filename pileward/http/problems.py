@@ -40,6 +40,9 @@ PROBLEMS: Final[Mapping[str, Refusal]] = {
     "invalid_field": Refusal(400, "字段无效 / invalid field"),
     "operator_token_required": Refusal(401, "需要运营商令牌 / an operator token is required"),
     "operator_token_wrong": Refusal(401, "运营商令牌不正确 / the operator token is wrong"),
+    "driver_token_required": Refusal(401, "请先登录 / log in first"),
+    "driver_token_wrong": Refusal(401, "登录无效，请重新登录 / the access token is wrong: log in again"),
+    "driver_token_expired": Refusal(401, "登录已过期，请重新登录 / the login has expired: log in again"),
     "foreign_origin": Refusal(403, "不接受其他站点的页面 / pages of other sites may not connect"),
     "not_found": Refusal(404, "没有这个地址 / no such address"),
     "method_not_allowed": Refusal(405, "此地址不支持该方法 / method not allowed here"),
@@ -57,6 +60,8 @@ PROBLEMS: Final[Mapping[str, Refusal]] = {
         503, "数据库暂不可用，请稍后再试 / the database is not available, try again later"
     ),
     "actor_quarantined": Refusal(503, "该桩因反复出错被隔离 / quarantined after repeated failures"),
+    "busy": Refusal(503, "系统繁忙，请稍后再试 / too busy, try again soon"),
+    "payments_off": Refusal(503, "未开通支付 / payments are switched off here"),
     "no_answer": Refusal(504, "未在期限内答复 / no answer within the deadline"),
 }
 

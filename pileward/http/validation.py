@@ -17,6 +17,7 @@ from multidict import MultiMapping
 from pileward.http.problems import HttpError, InvalidFieldError
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$"
 """Every text: no control characters but tab and line ends."""
@@ -63,6 +64,12 @@ def read_query(query: MultiMapping[str], kind: type[T]) -> T:
             raise InvalidFieldError(name, "重复", "given more than once", "query")
         plain[name] = value
     return read_strings(plain, kind, "query")
+
+
+def read_headers(headers: Mapping[str, str], kind: type[S]) -> S:
+    """Turn those headers that a struct names into it; all others are none of its business."""
+    names = [field.encode_name for field in msgspec.structs.fields(kind)]
+    return read_strings({name: headers[name] for name in names if name in headers}, kind, "header")
 
 
 def read_strings(values: Mapping[str, str], kind: type[T], where: str) -> T:
