@@ -144,14 +144,7 @@ def resize(pile: Pile) -> Step:
         return pile, NOTHING
     effects: Effects = NOTHING
     for gone in pile.guns[count:]:
-        codes = (*faults.FAULTS, *(gone.telemetry.fault_codes if gone.telemetry is not None else ()))
-        kinds = (
-            "gun_silent",
-            "record_missing",
-            "record_differs",
-            *(f"{FAULT_ALARM}{code}" for code in codes),
-        )
-        effects += (Disarm(f"record:{gone.gun_no}"), *(Clear(kind, gone.gun_no) for kind in kinds))
+        effects += (Disarm(f"record:{gone.gun_no}"), ClearFamily("", gone.gun_no, ()))
     added = tuple(Gun(number) for number in range(len(pile.guns) + 1, count + 1))
     return replace(pile, guns=(*pile.guns[:count], *added)), effects
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from pileward.actors.effects import (
     Arm,
     Clear,
+    ClearFamily,
     Disarm,
     Note,
     Persist,
@@ -38,7 +39,6 @@ from pileward.actors.pile_state import (
 from pileward.messages import downlinks as down
 from pileward.messages import uplinks as up
 from pileward.messages.commands import RebootPile
-from pileward.messages.faults import FAULTS
 from pileward.models.kinds import PileKind
 from pileward.services.pile_configs import PileSettings
 from pileward.services.pile_facts import LoginFacts, SaveLogin, SaveSeen
@@ -60,7 +60,6 @@ from tests.piles import (
     of,
     online,
     sample_events,
-    telemetry,
     unknown,
 )
 
@@ -361,13 +360,10 @@ def test_guns_that_are_added_are_asked() -> None:
 
 
 def test_with_a_gun_that_is_gone_its_alarms_end() -> None:
-    before = after(online(), telemetry(2, fault_codes=("ykc_bit_15",)))
+    before = online()
     pile, effects = step(before, ConfigChanged(config(gun_count=1)), NOW)
     assert pile.guns == before.guns[:1]
-    assert effects[0] == Disarm("record:2")
-    ended = {clear.kind for clear in of(Clear, effects) if clear.gun_no == 2}
-    assert {"gun_silent", "record_missing", "record_differs", "fault:ykc_bit_15"} < ended
-    assert {f"fault:{code}" for code in FAULTS} < ended
+    assert list(effects[:2]) == [Disarm("record:2"), ClearFamily("", 2, ())]
 
 
 def test_maintenance_shows_on_every_gun() -> None:
