@@ -271,6 +271,25 @@ class HoldSession(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class RefundPayment(msgspec.Struct, frozen=True):
+    """A person sends back what is left of a payment that funds nothing.
+
+    Result: RefundRow, or None when nothing is left or it funds its order.
+    """
+
+    out_trade_no: str
+    actor: str
+    at: datetime
+
+
+class RetryRefund(msgspec.Struct, frozen=True):
+    """A person has an ABNORMAL or MANUAL refund tried again, under the next number. Result: RefundMoved."""
+
+    out_refund_no: str
+    actor: str
+    at: datetime
+
+
 class ClaimRefunds(msgspec.Struct, frozen=True):
     """Take due refunds to work on until `lease_s` has passed; at most one a payment.
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from pileward.messages.charging import Bill, BillLine, EnergyOfRate, RecordFacts
+from pileward.messages.charging import Bill, BillLine, EnergyOfRate, RecordFacts, SessionRow
 from pileward.messages.uplinks import TransactionRecord
 from pileward.values import Rate, TariffModel, fen_half_up
 
@@ -172,23 +172,32 @@ def excess_bound_fen(paid_fen: int) -> int:
     return max(EXCESS_FREE_FEN, paid_fen * EXCESS_FREE_PCT // 100)
 
 
-def facts_of(record: TransactionRecord, stop_reason: str = "") -> RecordFacts:
-    """What settlement needs of a record as it came.
+def energies_of(
+    periods: Iterable[tuple[Rate | None, int, int]],
+) -> tuple[tuple[EnergyOfRate, ...], tuple[str, ...]]:
+    """Energies by rate, and notes, of a record's (rate, energy, amount) blocks; loss energy is never billed.
 
-    A vendor's deep valley (rate None) is billed as valley and noted; loss energy is never billed.
+    A vendor's deep valley (rate None) is billed as valley and noted.
     """
-    amounts: dict[Rate, tuple[int, int]] = {}
+    sums: dict[Rate, tuple[int, int]] = {}
     notes: tuple[str, ...] = ()
-    for period in record.periods:
-        if period.rate is None:
-            if not period.energy_e4_kwh:
+    for rate, energy, amount in periods:
+        if rate is None:
+            if not energy:
                 continue
-            notes = ("deep_valley",)
-        rate = Rate.VALLEY if period.rate is None else period.rate
-        energy, amount = amounts.get(rate, (0, 0))
-        amounts[rate] = (energy + period.energy_e4_kwh, amount + period.amount_e4_yuan)
+            rate, notes = Rate.VALLEY, ("deep_valley",)  # noqa: PLW2901 - the block's rate, once known
+        earlier = sums.get(rate, (0, 0))
+        sums[rate] = (earlier[0] + energy, earlier[1] + amount)
+    return tuple(EnergyOfRate(rate, *sums[rate]) for rate in sorted(sums)), notes
+
+
+def facts_of(record: TransactionRecord, stop_reason: str = "") -> RecordFacts:
+    """What settlement needs of a record as it came."""
+    energies, notes = energies_of(
+        (period.rate, period.energy_e4_kwh, period.amount_e4_yuan) for period in record.periods
+    )
     return RecordFacts(
-        energies=tuple(EnergyOfRate(rate, *amounts[rate]) for rate in sorted(amounts)),
+        energies=energies,
         energy_e4_kwh=record.energy_e4_kwh,
         pile_amount_e4_yuan=record.amount_e4_yuan,
         started_at=record.started_at,
@@ -198,6 +207,23 @@ def facts_of(record: TransactionRecord, stop_reason: str = "") -> RecordFacts:
         meter_start_e4_kwh=record.meter_start_e4_kwh,
         meter_end_e4_kwh=record.meter_end_e4_kwh,
         notes=notes,
+    )
+
+
+def provisional_facts(session: SessionRow) -> RecordFacts:
+    """The last live values of a charge in place of its record."""
+    energies = tuple(
+        EnergyOfRate(rate, energy)
+        for rate, energy in zip(Rate, session.rate_energy_e4_kwh, strict=True)
+        if energy
+    )
+    return RecordFacts(
+        energies=energies,
+        energy_e4_kwh=sum(session.rate_energy_e4_kwh),
+        pile_amount_e4_yuan=None,
+        started_at=session.started_at,
+        ended_at=session.ended_at or session.live_at,
+        stop_reason=session.stop_reason or "no_record",
     )
 
 

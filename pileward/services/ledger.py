@@ -208,7 +208,7 @@ UNION ALL SELECT 'revenue-service:' || operator_id, -SUM(service_fen)
 FROM charging_session GROUP BY operator_id
 """
 _DEBTS = """
-SELECT 'debt:' || driver_id AS account, SUM(fen - waived_fen) AS fen FROM debt GROUP BY driver_id
+SELECT 'debt:' || driver_id AS account, SUM(fen) AS fen FROM debt GROUP BY driver_id
 """
 _LEFT_OVER = """
 SELECT e.serial, SUM(CASE WHEN e.credit LIKE 'prepaid:%' THEN e.fen ELSE 0 END)

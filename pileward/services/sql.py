@@ -73,6 +73,13 @@ def moment(value: Any) -> datetime | None:
     return datetime.fromisoformat(value)
 
 
+def aware(value: Any) -> datetime:
+    """The same for a column that is never NULL."""
+    found = moment(value)
+    assert found is not None
+    return found
+
+
 def clean(text: str, longest: int) -> str:
     """A device's text as a column can hold it: not too long, nothing unprintable (PostgreSQL has no NUL)."""
     return "".join(character for character in text if character.isprintable())[:longest]

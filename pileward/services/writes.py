@@ -12,8 +12,29 @@ from typing import Any, Final
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
+from pileward.messages.charging_writes import (
+    CancelSession,
+    ClaimRefunds,
+    ConfirmPayment,
+    CreateSession,
+    DecideHeld,
+    FailStart,
+    HoldSession,
+    KeepFact,
+    MovePayment,
+    MoveRefund,
+    MoveSession,
+    OpenReview,
+    RefundPayment,
+    ReserveSerials,
+    RetryRefund,
+    SaveLive,
+    SettleRecord,
+    SettleSession,
+)
 from pileward.services.alarms import CloseAlarm, OpenAlarm, close_alarms, open_alarms
 from pileward.services.discovered import SaveDiscovered, save_discovered
+from pileward.services.payments import confirm_payments, move_payments, refund_payments
 from pileward.services.pile_facts import (
     ConfirmTariff,
     LoginFacts,
@@ -23,19 +44,50 @@ from pileward.services.pile_facts import (
     save_logins,
     save_seen,
 )
+from pileward.services.record_settlement import settle_records
 from pileward.services.records import RecordResult, RecordState, StoreRecord, store_records
+from pileward.services.refunds import claim_refunds, move_refunds, retry_refunds
+from pileward.services.reviews import open_reviews
+from pileward.services.serials import reserve_serials
+from pileward.services.sessions import (
+    cancel_sessions,
+    create_sessions,
+    hold_sessions,
+    keep_facts,
+    move_sessions,
+    save_live,
+)
+from pileward.services.settlement import decide_held, fail_starts, settle_sessions
 
 __all__ = [
     "WRITES",
+    "CancelSession",
+    "ClaimRefunds",
     "CloseAlarm",
+    "ConfirmPayment",
     "ConfirmTariff",
+    "CreateSession",
+    "DecideHeld",
+    "FailStart",
+    "HoldSession",
+    "KeepFact",
     "LoginFacts",
+    "MovePayment",
+    "MoveRefund",
+    "MoveSession",
     "OpenAlarm",
+    "OpenReview",
     "RecordResult",
     "RecordState",
+    "RefundPayment",
+    "ReserveSerials",
+    "RetryRefund",
     "SaveDiscovered",
+    "SaveLive",
     "SaveLogin",
     "SaveSeen",
+    "SettleRecord",
+    "SettleSession",
     "StoreRecord",
     "write_all",
 ]
@@ -50,9 +102,28 @@ WRITES: Final[dict[type[Any], Bulk]] = {
     CloseAlarm: close_alarms,
     SaveDiscovered: save_discovered,
     StoreRecord: store_records,
+    ReserveSerials: reserve_serials,
+    CreateSession: create_sessions,
+    MovePayment: move_payments,
+    ConfirmPayment: confirm_payments,
+    CancelSession: cancel_sessions,
+    SaveLive: save_live,
+    KeepFact: keep_facts,
+    MoveSession: move_sessions,
+    FailStart: fail_starts,
+    HoldSession: hold_sessions,
+    SettleSession: settle_sessions,
+    SettleRecord: settle_records,
+    DecideHeld: decide_held,
+    RetryRefund: retry_refunds,
+    RefundPayment: refund_payments,
+    MoveRefund: move_refunds,
+    ClaimRefunds: claim_refunds,
+    OpenReview: open_reviews,
 }
 """In the order in which the types of one batch are written: an alarm is opened before it is closed, and a
-report later than a closing keeps it open, so that grouping by type never leaves a wrong alarm open.
+report later than a closing keeps it open, so that grouping by type never leaves a wrong alarm open. The
+writes of a charge stand in the order of its life, for the same reason.
 """
 
 

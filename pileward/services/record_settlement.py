@@ -1,0 +1,120 @@
+"""Settling stored records that no actor waits for: late ones, repeated ones, those of orders unknown here.
+
+A record belongs to the charge of its wire number; failing that to the one charge at its gun whose record is
+missing and whose time it fits, since a gun serves one charge at a time. A record that fits nothing is stored,
+confirmed, and put on the review list: it never makes a payment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from pileward.messages.charging import RecordFacts, ReviewKind, SessionState
+from pileward.messages.charging_writes import (
+    OpenReview,
+    RecordUnmatched,
+    Settled,
+    SettleRecord,
+    SettleSession,
+)
+from pileward.services import charge_rows as rows
+from pileward.services.billing import CLOCK_SLACK, energies_of
+from pileward.services.reviews import open_reviews
+from pileward.services.settlement import settle_sessions
+from pileward.services.sql import moment, select, utc
+from pileward.services.wire_numbers import serials_of
+from pileward.values import Rate
+
+_RECORD = """
+SELECT id, operator_id, protocol, pile_code, gun_no, wire_number, variant, decoded, received_at
+FROM pile_record WHERE id = ?
+"""
+_MISSING: Final = (SessionState.AWAITING_RECORD, SessionState.INTERRUPTED)
+_CANDIDATES = f"""
+SELECT {", ".join(rows.SESSION_COLUMNS)} FROM charging_session
+WHERE pile_code = ? AND gun_no = ? AND record_id IS NULL AND started_at <= ? ORDER BY id DESC LIMIT 20
+"""  # noqa: S608
+
+
+async def settle_records(
+    connection: BaseDBAsyncClient, writes: Sequence[SettleRecord]
+) -> list[Settled | RecordUnmatched]:
+    """Bulk form of SettleRecord. An unknown record is a LookupError: a bug of ours."""
+    results: list[Settled | RecordUnmatched] = []
+    for write in writes:
+        found = await select(connection, _RECORD, write.record_id)
+        if not found:
+            raise LookupError(f"record {write.record_id} does not exist")
+        results.append(await _settle(connection, found[0], write))
+    return results
+
+
+async def _settle(
+    connection: BaseDBAsyncClient, record: dict[str, Any], write: SettleRecord
+) -> Settled | RecordUnmatched:
+    facts = facts_of_decoded(_decoded(record["decoded"]))
+    key = (record["protocol"], record["pile_code"], record["wire_number"])
+    [serial] = await serials_of(connection, [key])
+    if serial is None:
+        serial = await _by_time(connection, record, facts)
+    if serial is None:
+        review = OpenReview(
+            ReviewKind.UNKNOWN_RECORD,
+            f"{record['pile_code']}/{record['gun_no']} {record['wire_number']}",
+            write.at,
+            record_id=write.record_id,
+            operator_id=record["operator_id"],
+        )
+        await open_reviews(connection, [review])
+        return RecordUnmatched(write.record_id)
+    [settled] = await settle_sessions(connection, [SettleSession(serial, write.record_id, facts, write.at)])
+    return settled
+
+
+async def _by_time(connection: BaseDBAsyncClient, record: dict[str, Any], facts: RecordFacts) -> str | None:
+    """The one charge at the gun that lacks a record and ran when the record says."""
+    if facts.started_at is None or facts.ended_at is None:
+        return None
+    latest = utc(facts.ended_at + CLOCK_SLACK)
+    found = await select(connection, _CANDIDATES, record["pile_code"], record["gun_no"], latest)
+    fitting = []
+    for columns in found:
+        session = rows.session_row(columns)
+        assert session.started_at is not None
+        waits = session.state in _MISSING or session.is_provisional
+        begins = abs(session.started_at - facts.started_at) <= CLOCK_SLACK
+        if waits and begins:
+            fitting.append(session.serial)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def facts_of_decoded(decoded: dict[str, Any]) -> RecordFacts:
+    """What settlement needs of a record as it was stored in words; the same as `billing.facts_of` gives."""
+    energies, notes = energies_of(
+        (
+            None if period["rate"] is None else Rate[period["rate"].upper()],
+            period["energy_e4_kwh"],
+            period["amount_e4_yuan"],
+        )
+        for period in decoded["periods"]
+    )
+    return RecordFacts(
+        energies=energies,
+        energy_e4_kwh=decoded["energy_e4_kwh"],
+        pile_amount_e4_yuan=decoded["amount_e4_yuan"],
+        started_at=moment(decoded["started_at"]),
+        ended_at=moment(decoded["ended_at"]),
+        stop_code=decoded["stop_reason"],
+        meter_start_e4_kwh=decoded["meter_start_e4_kwh"],
+        meter_end_e4_kwh=decoded["meter_end_e4_kwh"],
+        notes=notes,
+    )
+
+
+def _decoded(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(value) if isinstance(value, str | bytes) else value
+    return found
