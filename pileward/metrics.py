@@ -109,6 +109,8 @@ class Metrics:
         """Piles by state, now."""
         self.guns: Counts = Counts(int)
         """Guns by state, now."""
+        self.sessions: Counts = Counts(int)
+        """Charges by state, now."""
         self.alarms_open = 0
         self.alarms_raised: Counts = Counts(int)
         """By code."""
@@ -177,6 +179,7 @@ class Metrics:
         yield _by("logins_refused", "logins refused", "reason", self.logins_refused)
         yield _by_state("piles", "piles by state", self.piles)
         yield _by_state("guns", "guns by state", self.guns)
+        yield _by_state("sessions", "charges by state", self.sessions)
         yield _gauge("alarms_open", "alarms open", self.alarms_open)
         yield _by("alarms_raised", "alarms raised", "code", self.alarms_raised)
         yield _by("commands", "commands to piles", "outcome", self.commands)

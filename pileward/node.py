@@ -17,7 +17,16 @@ from thespian.actors import ActorSystem
 from pileward.actors.connection import Limits
 from pileward.actors.engine import Engine
 from pileward.actors.engine_failures import Failure, log_failure, log_quarantine
-from pileward.actors.fleet import Directory, FleetActor, FleetStart, PileTrouble, Revive, Revived, TakePiles
+from pileward.actors.fleet import (
+    Directory,
+    FleetActor,
+    FleetStart,
+    KnownPile,
+    PileTrouble,
+    Revive,
+    Revived,
+    TakePiles,
+)
 from pileward.actors.frame_tail import FrameTail
 from pileward.actors.pile_view import pile_view
 from pileward.actors.store import Flush, StoreActor, StoreStart, Waiting
@@ -30,12 +39,13 @@ from pileward.config.settings import Settings
 from pileward.gateway.tcp import SocketLimits, TcpGateway
 from pileward.http.driver.tokens import token_key
 from pileward.logs import logger
+from pileward.messages.charging import OpenSession
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
 from pileward.metrics import Metrics
 from pileward.models.database import Database
 from pileward.ports import Bus, Logins
-from pileward.services import alarms, operators, pile_configs, showing
+from pileward.services import alarms, operators, pile_configs, sessions, showing
 from pileward.services.audit import Who
 from pileward.services.backend import DatabaseBackend
 from pileward.services.showing import ShownStation
@@ -88,7 +98,17 @@ class Node:
         await self._load_stations()
         backend = DatabaseBackend(self.database, self.clock.utc)
         self.around.store = self.engine.create(StoreActor, StoreStart(self.around, backend, self.waiting))
-        piles = tuple((config, open_alarms.get(config.pile_code, frozenset())) for config in configs)
+        opened: dict[str, list[OpenSession]] = {}
+        for session in await sessions.open_sessions(self.database.connection):
+            opened.setdefault(session.row.pile_code, []).append(session)
+        piles = tuple(
+            KnownPile(
+                config,
+                open_alarms.get(config.pile_code, frozenset()),
+                tuple(opened.get(config.pile_code, ())),
+            )
+            for config in configs
+        )
         self.around.fleet = self.engine.create(FleetActor, FleetStart(self.around, piles))
         await self.engine.ask_async(self.around.fleet, TakePiles(()), TAKE_WITHIN_S)
         gc.collect()

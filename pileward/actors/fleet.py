@@ -22,6 +22,7 @@ from pileward.actors.store_messages import PileLoaded, Save
 from pileward.actors.supervised import Supervised
 from pileward.actors.surroundings import Surroundings
 from pileward.logs import logger
+from pileward.messages.charging import OpenSession
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.ports import ALARM_TOPIC, PILE_TOPIC
 from pileward.services.alarms import CloseAlarm, OpenAlarm
@@ -34,11 +35,19 @@ QUARANTINE: Final = "quarantined"
 OpenAlarms = frozenset[tuple[str, int | None]]
 
 
+class KnownPile(msgspec.Struct, frozen=True):
+    """A registered pile, the alarms open on it, and the charges that are not over."""
+
+    config: PileConfig
+    open_alarms: OpenAlarms = frozenset()
+    sessions: tuple[OpenSession, ...] = ()
+
+
 class FleetStart(msgspec.Struct, frozen=True):
-    """Start argument of the fleet: all piles as loaded from the database, with the alarms open on them."""
+    """Start argument of the fleet: all piles as loaded from the database."""
 
     around: Any
-    piles: tuple[tuple[PileConfig, OpenAlarms], ...]
+    piles: tuple[KnownPile, ...]
 
 
 class TakePiles(msgspec.Struct, frozen=True):
@@ -107,8 +116,9 @@ class FleetActor(Supervised):
             for address in [known for known in self.around.piles.values() if self.engine.info(known) is None]:
                 self._forget(address)
             return
-        for config, alarms in self.piles:
-            self._enlist(config, alarms)
+        for known in self.piles:
+            if known.config.pile_code not in self.around.piles:
+                self._enlist(known)
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         """Handle one message."""
@@ -123,13 +133,14 @@ class FleetActor(Supervised):
         elif isinstance(message, ChildActorExited):
             self._forget(message.childAddress)
 
-    def _enlist(self, config: PileConfig, alarms: OpenAlarms) -> None:
+    def _enlist(self, known: KnownPile) -> None:
+        alarms = known.open_alarms
         if (QUARANTINE, None) in alarms:
             # it was in quarantine when an earlier process ended; it begins anew in this one
             alarms -= {(QUARANTINE, None)}
-            self._close_quarantine(config.pile_code)
-        start = PileStart(config, self.around, alarms)
-        self.around.piles[config.pile_code] = self.createActor(PileActor, start)
+            self._close_quarantine(known.config.pile_code)
+        start = PileStart(known.config, self.around, alarms, known.sessions)
+        self.around.piles[known.config.pile_code] = self.createActor(PileActor, start)
 
     def _take(self, loaded: PileLoaded) -> None:
         address = self.around.piles.get(loaded.pile_code)
@@ -137,7 +148,7 @@ class FleetActor(Supervised):
             if address is not None:
                 self._retire(loaded, address)
         elif address is None:
-            self._enlist(loaded.config, loaded.open_alarms)
+            self._enlist(KnownPile(loaded.config, loaded.open_alarms))
         else:
             self.send(address, loaded)
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from pileward.messages.charging import SessionState
 from pileward.messages.uplinks import Telemetry
 from pileward.values import ReportedStatus
 
@@ -202,10 +203,23 @@ def next_state(state: GunState, event: GunEvent) -> GunState:
     return state
 
 
-def shown(state: GunState, *, is_online: bool, is_in_maintenance: bool) -> GunState:
-    """How a gun is shown to people: the reported state under what the platform knows of its pile."""
+ORDERED: Final = {
+    SessionState.CREATED: GunState.RESERVED,
+    SessionState.FUNDED: GunState.RESERVED,
+    SessionState.STARTING: GunState.STARTING,
+    SessionState.STOPPING: GunState.STOPPING,
+}
+"""How an order makes its gun look while the pile itself sees nothing of it."""
+
+
+def shown(
+    state: GunState, order: SessionState | None = None, *, is_online: bool, is_in_maintenance: bool
+) -> GunState:
+    """How a gun is shown to people: the reported state under what the platform knows of pile and order."""
     if not is_online:
         return GunState.OFFLINE
+    if order is not None and state is not GunState.FAULT and (laid := ORDERED.get(order)) is not None:
+        return laid
     if is_in_maintenance and state not in BUSY:
         return GunState.MAINTENANCE
     return state

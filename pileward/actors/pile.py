@@ -18,6 +18,7 @@ from pileward.actors import effects as fx
 from pileward.actors.connection_messages import PileUnlinked, Watch
 from pileward.actors.pile_commands import moment
 from pileward.actors.pile_machine import BY_PAIR, UPLINKS, step
+from pileward.actors.pile_sessions import HEARD, PileSessions
 from pileward.actors.pile_state import (
     AbsenceDue,
     AdmissionDue,
@@ -38,12 +39,15 @@ from pileward.actors.pile_state import (
     new_pile,
 )
 from pileward.actors.pile_view import describe, gun_event, pile_event
+from pileward.actors.session_state import SessionMovedTo, Spending
 from pileward.actors.store_messages import LoadPile, PileLoaded, Refused, Save, Stored, TakeSample
 from pileward.actors.supervised import Supervised, TimerFired
 from pileward.actors.surroundings import Surroundings
-from pileward.actors.transitions import Transitions
+from pileward.actors.transitions import PileTransitions
 from pileward.logs import logger
 from pileward.messages import downlinks as down
+from pileward.messages import sessions as ask
+from pileward.messages.charging import ACTIVE, OpenSession
 from pileward.messages.commands import (
     Command,
     DescribePile,
@@ -52,6 +56,7 @@ from pileward.messages.commands import (
     WatchFrames,
 )
 from pileward.messages.events import AlarmChanged
+from pileward.messages.uplinks import Telemetry
 from pileward.ports import ALARM_TOPIC, GUN_TOPIC, PILE_TOPIC
 from pileward.services.alarms import CloseAlarm, OpenAlarm
 from pileward.services.pile_configs import PileConfig
@@ -69,6 +74,23 @@ COMMANDS_WAITING_MAX: Final = 64
 log = logger(__name__)
 
 _UPLINKS: Final = frozenset(UPLINKS)
+_SESSION_MESSAGES: Final = frozenset(
+    (
+        SessionMovedTo,
+        ask.ReserveGun,
+        ask.StartSession,
+        ask.StopSession,
+        ask.CancelOrder,
+        ask.DecideSession,
+        ask.DescribeSession,
+        ask.Funded,
+        ask.PaymentOver,
+        ask.RefundChanged,
+    )
+)
+_SESSION_DOWNLINKS: Final = frozenset((down.RemoteStart, down.RemoteStop, down.ReadTelemetry))
+"""What a session has sent through its pile's connection."""
+
 _URGENT: Final = frozenset(
     (
         down.HeartbeatAnswer,
@@ -92,6 +114,9 @@ class PileStart(msgspec.Struct, frozen=True):
     config: PileConfig
     around: Any
     open_alarms: frozenset[tuple[str, int | None]] = frozenset()
+    sessions: tuple[OpenSession, ...] = ()
+    """Charges that were open before this process."""
+    spending: Spending = Spending()
 
 
 class Later(NamedTuple):
@@ -122,12 +147,15 @@ class PileActor(Supervised):
         self.around: Surroundings = requirements.around
         self.pile: Pile = new_pile(config)
         self.open_alarms: set[tuple[str, int | None]] = set(requirements.open_alarms)
-        self.transitions = Transitions()
+        self.transitions = PileTransitions()
         self.heard_at = 0.0
         self.guns_heard_at: list[float] = [0.0] * config.gun_count
         self.held: deque[Held] | None = None
         self.asked: dict[int, Any] | None = None
         self.is_loading = False
+        self.spending: Spending = requirements.spending
+        self.sessions: PileSessions | None = None
+        self.opened = requirements.sessions
 
     def started(self, restarted: bool) -> None:
         """A fresh actor shows its pile; a restarted one first loads it as it is now."""
@@ -137,6 +165,9 @@ class PileActor(Supervised):
             self.send(self.around.store, LoadPile(self.pile.code))
             return
         self._begin()
+        for opened in self.opened:
+            self._orders().load(opened)
+        self.opened = ()
 
     def _begin(self) -> None:
         """Show the pile, in place of what an instance before this one has shown."""
@@ -162,12 +193,17 @@ class PileActor(Supervised):
             if sender is not self.pile.link:
                 self.around.metrics.misplaced["stale_link"] += 1
                 return
+            if self.sessions is not None and kind in HEARD and self.pile.status is PileStatus.ONLINE:
+                is_taken = self.sessions.hear(message) and kind is not Telemetry
+            else:
+                is_taken = False
             turn = self.around.turn
             self.heard_at = turn.s
             gun_no = getattr(message, "gun_no", 0)
             if 0 < gun_no <= len(self.guns_heard_at):
                 self.guns_heard_at[gun_no - 1] = turn.s
-            self._step_at(message, turn.ms)
+            if not is_taken:
+                self._step_at(message, turn.ms)
         elif kind is TimerFired:
             self._timer(message.name)
         elif kind is LoginAsked:
@@ -186,6 +222,10 @@ class PileActor(Supervised):
             self.send(sender, PileDescription(self._describe()))
         elif kind is WatchFrames:
             self._watch(message, sender)
+        elif kind in _SESSION_MESSAGES:
+            self._about_session(message, sender)
+        elif kind in _SESSION_DOWNLINKS:
+            self._transmit(message)
         elif isinstance(message, Command):
             self._command(message, sender)
         elif kind is ActorExitRequest:
@@ -221,6 +261,35 @@ class PileActor(Supervised):
         asked[number] = sender
         self._step(CommandAsked(number, command))
 
+    def _about_session(self, message: Any, sender: Any) -> None:
+        """What concerns one charge: the orders of this pile know whose it is."""
+        if isinstance(message, SessionMovedTo):
+            self._session_moved(message)
+        elif isinstance(message, ask.ReserveGun):
+            self._orders().reserve(message, sender)
+        elif isinstance(message, ask.Funded | ask.PaymentOver | ask.RefundChanged):
+            if self.sessions is not None:
+                self.sessions.tell(message.serial, message)
+        else:
+            self._orders().ask(message, sender)
+
+    def _orders(self) -> PileSessions:
+        if self.sessions is None:
+            self.sessions = PileSessions(self, self.spending)
+            self.around.sessions_of[self.pile.code] = self.sessions
+        return self.sessions
+
+    def _session_moved(self, message: SessionMovedTo) -> None:
+        self._orders().moved(message)
+        others = tuple(order for order in self.pile.orders if order[1] != message.serial)
+        if not message.is_over and message.state in ACTIVE:
+            others = (*others, (message.gun_no, message.serial, message.state))
+        if others != self.pile.orders:
+            self.pile = msgspec.structs.replace(self.pile, orders=others)
+            self.around.seen[self.pile.code] = self.pile
+            if message.gun_no <= len(self.pile.guns):
+                self._show_gun(fx.ShowGun(message.gun_no))
+
     def _watch(self, message: WatchFrames, sender: Any) -> None:
         if self.pile.link is None:
             self.send(sender, Outcome(ResultStatus.OFFLINE, "pile_offline"))
@@ -242,6 +311,11 @@ class PileActor(Supervised):
         before = self.around.seen.get(config.pile_code)
         self.is_loading = False
         self.pile = new_pile(config)
+        self.sessions = self.around.sessions_of.get(config.pile_code)
+        if self.sessions is not None:
+            self.sessions.adopt(self)
+        if before is not None:
+            self.pile = msgspec.structs.replace(self.pile, orders=before.orders)
         self.open_alarms = set(open_alarms)
         self.heard_at = now = self.clock.monotonic()
         self.guns_heard_at = [now] * config.gun_count
@@ -314,6 +388,8 @@ class PileActor(Supervised):
         return True
 
     def _stored(self, message: Stored) -> None:
+        if self.sessions is not None and self.sessions.stored(message):
+            return
         held = self.held
         if not held or held[0].ticket != message.ticket:
             return  # of an instance before this one
@@ -321,6 +397,7 @@ class PileActor(Supervised):
         self._release(done.effects)
         if done.about is not None:
             self._step(RecordKept(done.about, message.result))
+            self._orders().record_kept(done.about, message.result)
 
     def _release(self, effects: list[Later]) -> None:
         for effect, link, _ in effects:
@@ -330,6 +407,8 @@ class PileActor(Supervised):
 
     def _refused(self, message: Refused) -> None:
         """A full store refuses at once, before it answers what it has taken: any held write may be meant."""
+        if self.sessions is not None and self.sessions.refused(message):
+            return
         held = self.held or deque()
         place = next((place for place, entry in enumerate(held) if entry.ticket == message.ticket), None)
         if place is None:
@@ -356,6 +435,8 @@ class PileActor(Supervised):
         if after.status is not before.status:
             metrics.moved(metrics.piles, before.status, after.status)
             self.transitions.add(now, 0, event, before.status, after.status)
+            if self.sessions is not None:
+                self._tell_sessions(before, after)
         if after.guns is not before.guns:
             for old, new in zip(before.guns, after.guns, strict=False):
                 if new.state is not old.state:
@@ -367,6 +448,13 @@ class PileActor(Supervised):
                 metrics.moved(metrics.guns, None, added.state)
             if len(after.guns) != len(self.guns_heard_at):
                 self.guns_heard_at = [self.heard_at] * len(after.guns)
+
+    def _tell_sessions(self, before: Pile, after: Pile) -> None:
+        assert self.sessions is not None
+        if after.status is PileStatus.ONLINE:
+            self.sessions.back()
+        elif before.status is PileStatus.ONLINE:
+            self.sessions.lost(after.reason)
 
     # --- performing -------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from pileward.actors.gun_machine import BUSY, Gun
+from pileward.messages.charging import SessionState
 from pileward.messages.commands import Command
 from pileward.messages.downlinks import Downlink
 from pileward.messages.uplinks import Login, TransactionRecord
@@ -70,6 +71,8 @@ class Pile(msgspec.Struct, frozen=True):
     """The billing model that the pile said it holds, or has been given."""
     clock_drift_ms: int | None = None
     pending: tuple[Pending, ...] = ()
+    orders: tuple[tuple[int, str, SessionState], ...] = ()
+    """Active orders by gun: (gun_no, serial, state); laid over the reported state when the gun is shown."""
 
     @property
     def code(self) -> str:
@@ -79,7 +82,9 @@ class Pile(msgspec.Struct, frozen=True):
     @property
     def is_busy(self) -> bool:
         """Whether any gun charges or waits for its record."""
-        return any(gun.state in BUSY for gun in self.guns)
+        return any(gun.state in BUSY for gun in self.guns) or any(
+            state is SessionState.STARTING for _, _, state in self.orders
+        )
 
 
 def new_pile(config: PileConfig) -> Pile:

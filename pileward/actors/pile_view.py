@@ -22,8 +22,10 @@ def pile_state(pile: Pile) -> str:
 
 def gun_state(pile: Pile, gun: Gun) -> GunState:
     """The state a gun is shown in."""
+    order = next((state for gun_no, _, state in pile.orders if gun_no == gun.gun_no), None)
     return shown(
         gun.state,
+        order,
         is_online=pile.status is PileStatus.ONLINE,
         is_in_maintenance=pile.config.is_in_maintenance,
     )

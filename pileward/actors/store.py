@@ -15,10 +15,20 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from pileward.actors.store_messages import LoadPile, PileLoaded, Refused, Save, Stored, TakeSample
+from pileward.actors.store_messages import (
+    LoadPile,
+    LoadSession,
+    PileLoaded,
+    Refused,
+    Save,
+    SessionLoaded,
+    Stored,
+    TakeSample,
+)
 from pileward.actors.supervised import Supervised, TimerFired
 from pileward.actors.surroundings import Surroundings
 from pileward.logs import logger
+from pileward.messages.charging import OpenSession
 from pileward.messages.uplinks import Telemetry
 
 BATCH_MAX: Final = 500
@@ -50,6 +60,10 @@ class Backend(Protocol):
 
     async def load_pile(self, pile_code: str) -> Any:
         """Read one pile: an object with `config` (None: not registered) and `open_alarms`."""
+        ...
+
+    async def load_session(self, serial: str) -> OpenSession | None:
+        """Read one charge that is not over; None when it is, or never was."""
         ...
 
     def is_outage(self, error: BaseException) -> bool:
@@ -116,7 +130,7 @@ class Entry(NamedTuple):
 class Load(NamedTuple):
     """One read and who waits for it."""
 
-    pile_code: str
+    question: LoadPile | LoadSession
     sender: Any
     after: int
     """The number of writes that were taken before it, and have to be there first."""
@@ -134,7 +148,7 @@ class LoadDone(msgspec.Struct, frozen=True):
     """From the store's own task: one read is over."""
 
     sender: Any
-    answer: PileLoaded | None
+    answer: PileLoaded | SessionLoaded
 
 
 class StoreActor(Supervised):
@@ -167,8 +181,8 @@ class StoreActor(Supervised):
             self._take_sample(message)
         elif kind is BatchDone:
             self._batch_done(message)
-        elif kind is LoadPile:
-            self._take_load(message.pile_code, sender)
+        elif kind is LoadPile or kind is LoadSession:
+            self._take_load(message, sender)
         elif kind is LoadDone:
             self.waiting.loading -= 1
             if message.answer is not None:
@@ -282,9 +296,9 @@ class StoreActor(Supervised):
 
     # --- reads ------------------------------------------------------------------------------------------
 
-    def _take_load(self, pile_code: str, sender: Any) -> None:
+    def _take_load(self, question: LoadPile | LoadSession, sender: Any) -> None:
         if len(self.waiting.loads) < LOADS_MAX:
-            self.waiting.loads.append(Load(pile_code, sender, self.waiting.taken))
+            self.waiting.loads.append(Load(question, sender, self.waiting.taken))
             self._load_next()
 
     def _load_next(self) -> None:
@@ -295,18 +309,24 @@ class StoreActor(Supervised):
         ):
             load = waiting.loads.popleft()
             waiting.loading += 1
-            self._run(self._load(load.pile_code, load.sender))
+            self._run(self._load(load.question, load.sender))
 
-    async def _load(self, pile_code: str, sender: Any) -> None:
-        answer: PileLoaded | None = None
-        while answer is None:
+    async def _load(self, question: LoadPile | LoadSession, sender: Any) -> None:
+        """Read, however long the database stays away."""
+        while True:
             try:
-                loaded = await self.backend.load_pile(pile_code)
-                answer = PileLoaded(pile_code, loaded.config, loaded.open_alarms)
+                answer = await self._read(question)
+                break
             except Exception as error:
-                log.warning("load_failed", pile=pile_code, error=repr(error))
+                log.warning("load_failed", question=repr(question), error=repr(error))
                 await asyncio.sleep(RETRY_S)
         self.engine.tell(self.myAddress, LoadDone(sender, answer))
+
+    async def _read(self, question: LoadPile | LoadSession) -> PileLoaded | SessionLoaded:
+        if isinstance(question, LoadSession):
+            return SessionLoaded(question.serial, await self.backend.load_session(question.serial))
+        loaded = await self.backend.load_pile(question.pile_code)
+        return PileLoaded(question.pile_code, loaded.config, loaded.open_alarms)
 
     def _run(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

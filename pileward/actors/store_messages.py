@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from pileward.messages.charging import OpenSession
 from pileward.messages.uplinks import Telemetry
 from pileward.services.pile_configs import PileConfig
 
@@ -55,3 +56,16 @@ class PileLoaded(msgspec.Struct, frozen=True):
     pile_code: str
     config: PileConfig | None
     open_alarms: frozenset[tuple[str, int | None]] = frozenset()
+
+
+class LoadSession(msgspec.Struct, frozen=True):
+    """Read all that is durable of a charge; answered with SessionLoaded."""
+
+    serial: str
+
+
+class SessionLoaded(msgspec.Struct, frozen=True):
+    """The charge as the database has it now; `opened` None: there is no such charge."""
+
+    serial: str
+    opened: OpenSession | None

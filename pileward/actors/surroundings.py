@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pileward.actors.engine import Turn
 from pileward.actors.frame_tail import FrameTail
 from pileward.actors.pile_state import Pile
+from pileward.messages.charging import SessionState
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.metrics import Metrics
 from pileward.ports import Bus
+
+if TYPE_CHECKING:
+    from pileward.actors.pile_sessions import PileSessions
 
 RECENT_EVENTS: Final = 50
 """Events kept for somebody who opens the page now."""
@@ -51,10 +55,14 @@ class Surroundings:
         "fleet",
         "metrics",
         "numbers",
+        "payments",
         "piles",
         "quarantined",
         "recent",
+        "refunds",
         "seen",
+        "session_states",
+        "sessions_of",
         "store",
         "tail",
         "turn",
@@ -69,6 +77,14 @@ class Surroundings:
         """The moment of the present run of handlers: "now" on the frame path."""
         self.store: Any = None
         """Address of the store actor."""
+        self.payments: Any = None
+        """Address of the payments actor."""
+        self.refunds: Any = None
+        """Address of the refunds actor."""
+        self.sessions_of: dict[str, PileSessions] = {}
+        """The orders of each pile that has any; written by its actor, and kept over its restarts."""
+        self.session_states: dict[str, SessionState] = {}
+        """How each open charge is counted in the metrics; written by its own actor."""
         self.fleet: Any = None
         """Address of the fleet supervisor."""
         self.piles: dict[str, Any] = {}

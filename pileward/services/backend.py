@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from pileward.messages.charging import OpenSession
 from pileward.messages.uplinks import Telemetry
 from pileward.models.database import Database, is_outage
-from pileward.services import alarms, pile_configs, samples
+from pileward.services import alarms, pile_configs, samples, sessions
 from pileward.services.pile_configs import PileConfig
 from pileward.services.writes import write_all
 
@@ -49,6 +50,10 @@ class DatabaseBackend:
         if config is None:
             return LoadedPile(None, frozenset())
         return LoadedPile(config, await alarms.open_of_pile(pile_code))
+
+    async def load_session(self, serial: str) -> OpenSession | None:
+        """Read one charge that is not over; None when it is, or never was."""
+        return await sessions.open_session(self._database.connection, serial)
 
     def is_outage(self, error: BaseException) -> bool:
         """Whether the database is away, so that the same write may succeed later."""

@@ -234,7 +234,6 @@ _REFUNDS = f"SELECT {', '.join(rows.REFUND_COLUMNS)} FROM refund WHERE {{among}}
 async def open_sessions(
     connection: BaseDBAsyncClient,
     pile_codes: Sequence[str] | None = None,
-    serials: Sequence[str] | None = None,
 ) -> list[OpenSession]:
     """All charges that are not over, or those of some piles, oldest first: what a node rebuilds on its start.
 
