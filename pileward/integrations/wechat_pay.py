@@ -20,7 +20,7 @@ import msgspec
 
 from pileward.integrations.wechat_account import Account, read_account
 from pileward.integrations.wechat_bill import BillError, read_bill
-from pileward.integrations.wechat_client import Reply, WeChatClient
+from pileward.integrations.wechat_client import CONNECT_S, DEADLINE_S, READ_S, Reply, WeChatClient
 from pileward.integrations.wechat_replies import (
     BillReply,
     Envelope,
@@ -68,12 +68,20 @@ class WeChatPay:
     """One merchant's account; implements `pileward.ports.Payments`."""
 
     def __init__(
-        self, account: Account, *, unix_time: Callable[[], float] = time.time, **limits: float
+        self,
+        account: Account,
+        *,
+        unix_time: Callable[[], float] = time.time,
+        connect_s: float = CONNECT_S,
+        read_s: float = READ_S,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
-        """`unix_time` is real time, whatever clock the platform runs on; `limits`: see `WeChatClient`."""
+        """`unix_time` is real time, whatever clock the platform runs on; so are the limits of one call."""
         self.account = account
         self._unix_time = unix_time
-        self.client = WeChatClient(account, unix_time=unix_time, **limits)
+        self.client = WeChatClient(
+            account, unix_time=unix_time, connect_s=connect_s, read_s=read_s, deadline_s=deadline_s
+        )
         """The library behind its door."""
 
     async def start(self) -> None:
