@@ -1,8 +1,7 @@
 """What a pile does with each frame of the platform: one function a frame, one table.
 
-A function reads the frame, changes the pile and writes the answer with the question's sequence. Frames for
-charges are refused with the reason the protocol has for it: these piles have guns and cars, and no power
-unit.
+A function reads the frame, changes the pile and writes the answer with the question's sequence. What a charge
+does with it stands in `charging`, what a card does in `cards`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pileward.codecs.ykc.frames_charge import (
     RemoteStartAnswer,
     RemoteStop,
     RemoteStopAnswer,
+    StartRequestAnswer,
     TransactionRecordAnswer,
 )
 from pileward.codecs.ykc.frames_device import (
@@ -53,25 +53,20 @@ from pileward.codecs.ykc.frames_link import (
     SetTimeAnswer,
 )
 from pileward.codecs.ykc.table import Frame
+from pileward.simulator import cards, charging, stops
+from pileward.simulator.charge import NO_CARD
+from pileward.simulator.charging import Wish
 from pileward.simulator.habits import AC, CARDS_MAX
-from pileward.simulator.memory import HeldTariff
+from pileward.simulator.tariff import HeldTariff
 
 if TYPE_CHECKING:
-    from pileward.simulator.gun import Gun
     from pileward.simulator.pile import SimPile
 
-NO_CARD: Final = "0" * 16
-
-DEVICE_MISMATCH: Final = 1
-DEVICE_FAULT: Final = 3
-NOT_PLUGGED: Final = 5
-"""Reasons of 0x33 (YKC 1.6, remote start)."""
-NO_POWER_UNIT: Final = DEVICE_FAULT
-"""What a gun says that could start if there were anything behind it."""
-WAS_NOT_CHARGING: Final = 2
-"""Reason of 0x35."""
+WRONG_DEVICE: Final = 1
 WRONG_CARD: Final = 2
-"""Result of 0x41."""
+"""Results of 0x41."""
+AT_ONCE: Final = 1
+"""Execution of 0x92 and 0x94; the other one waits for an idle pile."""
 WRONG_FORMAT: Final = 1
 NO_SPACE: Final = 2
 """Reasons of 0x43 and 0x45."""
@@ -116,12 +111,15 @@ def _model(pile: SimPile, frame: BillingModelAnswer, sequence: int, now: float) 
 
 
 def _set_model(pile: SimPile, frame: SetBillingModel, sequence: int, now: float) -> None:
-    _store_tariff(pile, frame)
-    pile.answer(SetBillingModelAnswer(pile.code, 1), sequence)
+    """A tariff is put into an idle pile only (YKC 1.6, 0x58)."""
+    if pile.is_idle:
+        _store_tariff(pile, frame)
+    pile.answer(SetBillingModelAnswer(pile.code, 1 if pile.is_idle else 0), sequence)
 
 
 def _set_time(pile: SimPile, frame: SetTime, sequence: int, now: float) -> None:
     if frame.time is not None:
+        charging.advance(pile, now)
         pile.clock.set(frame.time, now)
     pile.answer(SetTimeAnswer(pile.code, pile.clock.read(now)), sequence)
 
@@ -132,42 +130,51 @@ def _read(pile: SimPile, frame: ReadRealTimeData, sequence: int, now: float) -> 
         pile.report(gun, sequence)
 
 
-def start_refusal(pile: SimPile, gun: Gun | None) -> int:
-    """Why a charge cannot start at this gun, as a reason of 0x33, 0 when it can.
-
-    A pile without a tariff must not charge (YKC 1.6, 0x09).
-    """
-    if gun is None:
-        return DEVICE_MISMATCH
-    if not gun.is_plugged:
-        return NOT_PLUGGED
-    if gun.faults or pile.memory.is_locked or pile.memory.tariff is None:
-        return DEVICE_FAULT
-    return 0
-
-
 def _start(pile: SimPile, frame: RemoteStart, sequence: int, now: float) -> None:
-    reason = start_refusal(pile, pile.gun(frame.gun_no)) or NO_POWER_UNIT
-    pile.answer(RemoteStartAnswer(frame.trade_no, pile.code, frame.gun_no, 0, reason), sequence)
+    def say(result: int, reason: int) -> None:
+        pile.reply(RemoteStartAnswer(frame.trade_no, pile.code, frame.gun_no, result, reason), sequence)
+
+    charging.ask_start(pile, frame.gun_no, _wish(frame), say, now)
 
 
 def _parallel_start(pile: SimPile, frame: RemoteParallelStart, sequence: int, now: float) -> None:
-    reason = start_refusal(pile, pile.gun(frame.gun_no)) or NO_POWER_UNIT
+    """As 0x34 for each gun; the first gun is the main one."""
     role = 0 if frame.gun_no == 1 else 1
-    pile.answer(
-        RemoteParallelStartAnswer(
-            frame.trade_no, pile.code, frame.gun_no, 0, reason, role, frame.parallel_no
-        ),
-        sequence,
-    )
+
+    def say(result: int, reason: int) -> None:
+        answer = RemoteParallelStartAnswer(
+            frame.trade_no, pile.code, frame.gun_no, result, reason, role, frame.parallel_no
+        )
+        pile.reply(answer, sequence)
+
+    charging.ask_start(pile, frame.gun_no, _wish(frame), say, now)
+
+
+def _wish(frame: RemoteStart) -> Wish:
+    return Wish(frame.trade_no, frame.balance_e2_yuan, frame.physical_card_no)
 
 
 def _stop(pile: SimPile, frame: RemoteStop, sequence: int, now: float) -> None:
-    pile.answer(RemoteStopAnswer(pile.code, frame.gun_no, 0, WAS_NOT_CHARGING), sequence)
+    def say(result: int, reason: int) -> None:
+        pile.reply(RemoteStopAnswer(pile.code, frame.gun_no, result, reason), sequence)
+
+    charging.ask_stop(pile, frame.gun_no, say, now)
 
 
 def _balance(pile: SimPile, frame: BalanceUpdate, sequence: int, now: float) -> None:
-    pile.answer(BalanceUpdateAnswer(pile.code, frame.physical_card_no, WRONG_CARD), sequence)
+    """A card that is named must be the one of the charge (YKC 1.6, 0x42)."""
+    gun = pile.gun(frame.gun_no)
+    charge = gun.charge if gun is not None else None
+    result = 0
+    if gun is None:
+        result = WRONG_DEVICE
+    elif charge is None or frame.physical_card_no not in (NO_CARD, charge.card_no):
+        result = WRONG_CARD
+    else:
+        charging.advance(pile, now)
+        charge.balance_fen = frame.balance_e2_yuan
+        charging.limits_changed(pile, now)
+    pile.answer(BalanceUpdateAnswer(pile.code, frame.physical_card_no, result), sequence)
 
 
 def _record(pile: SimPile, frame: TransactionRecordAnswer, sequence: int, now: float) -> None:
@@ -207,10 +214,15 @@ def _query_cards(pile: SimPile, frame: QueryCards, sequence: int, now: float) ->
 
 
 def _work(pile: SimPile, frame: WorkingParameters, sequence: int, now: float) -> None:
+    charging.advance(pile, now)
     pile.memory.is_locked = frame.work_disabled != 0
     pile.memory.max_power_pct = min(MOST_POWER_PCT, max(LEAST_POWER_PCT, frame.max_power_pct))
     pile.is_dirty = True
     pile.answer(WorkingParametersAnswer(pile.code, 1), sequence)
+    charging.limits_changed(pile, now)
+    if pile.memory.is_locked:
+        for gun in pile.guns:
+            pile.stop_charge(gun.no, stops.LOCKED, now)
 
 
 def _ground_lock(pile: SimPile, frame: GroundLockControl, sequence: int, now: float) -> None:
@@ -219,14 +231,14 @@ def _ground_lock(pile: SimPile, frame: GroundLockControl, sequence: int, now: fl
 
 def _reboot(pile: SimPile, frame: Reboot, sequence: int, now: float) -> None:
     pile.answer(RebootAnswer(pile.code, 1), sequence)
-    pile.reboot(now)
+    pile.reboot(now, when_idle=frame.execute != AT_ONCE)
 
 
 def _upgrade(pile: SimPile, frame: Upgrade, sequence: int, now: float) -> None:
     if frame.pile_model != (UPGRADE_AC if pile.plate.pile_type == AC else UPGRADE_DC):
         pile.answer(UpgradeAnswer(pile.code, UPGRADE_UNFIT), sequence)
     else:
-        pile.upgrade(frame.file_path, now)
+        pile.upgrade(frame.file_path, now, when_idle=frame.execute != AT_ONCE)
 
 
 def report_upgrade(pile: SimPile) -> None:
@@ -250,6 +262,7 @@ ANSWERS: Final[dict[type[Frame], Callable[[SimPile, Any, int, float], None]]] = 
     RemoteStart: _start,
     RemoteParallelStart: _parallel_start,
     RemoteStop: _stop,
+    StartRequestAnswer: cards.answered,
     BalanceUpdate: _balance,
     TransactionRecordAnswer: _record,
     StoreCards: _store_cards,

@@ -7,9 +7,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pileward.codecs.ykc.table import Frame
+from pileward.simulator import cards
+from pileward.simulator.car import Car
+from pileward.simulator.charge import Charge
 from pileward.simulator.happenings import ALL_FAULTS
 from pileward.simulator.orders import Phase
 from pileward.simulator.pile import SimPile
+from pileward.simulator.quirks import Quirk
+from pileward.simulator.stops import Stop
 
 if TYPE_CHECKING:
     from pileward.simulator.fleet import Fleet
@@ -57,29 +62,59 @@ class Control:
         """Whether the platform accepted the pile's login on the present line."""
         return self.pile.phase is Phase.ONLINE
 
-    def plug(self, gun_no: int) -> None:
-        """A car is plugged in."""
-        self.pile.set_plugged(gun_no, True)
+    def plug(self, gun_no: int, car: Car | None = None) -> None:
+        """A car is plugged in: this one, or one that is drawn."""
+        self.pile.set_plugged(gun_no, True, self._now(), car)
         self._line.perform(self.pile)
 
     def unplug(self, gun_no: int) -> None:
-        """The car leaves."""
-        self.pile.set_plugged(gun_no, False)
+        """The car leaves, charging or not."""
+        self.pile.set_plugged(gun_no, False, self._now())
         self._line.perform(self.pile)
 
     def fault(self, bits: int, gun_no: int | None = None) -> None:
         """Break hardware (YKC 1.6, 硬件故障) of one gun, or of all."""
-        self.pile.set_faults(begin=bits, gun_no=gun_no)
+        self.pile.set_faults(self._now(), begin=bits, gun_no=gun_no)
         self._line.perform(self.pile)
 
     def mend(self, bits: int = ALL_FAULTS, gun_no: int | None = None) -> None:
         """Mend hardware of one gun, or of all."""
-        self.pile.set_faults(end=bits, gun_no=gun_no)
+        self.pile.set_faults(self._now(), end=bits, gun_no=gun_no)
+        self._line.perform(self.pile)
+
+    def charge(self, gun_no: int) -> Charge | None:
+        """The charge that runs at a gun, or is about to; its meter is right up to its last report."""
+        gun = self.pile.gun(gun_no)
+        return gun.charge if gun is not None else None
+
+    def press_stop(self, gun_no: int) -> None:
+        """Somebody presses the stop button."""
+        self.pile.press_stop(gun_no, self._now())
+        self._line.perform(self.pile)
+
+    def stop_charge(self, gun_no: int, stop: Stop) -> None:
+        """End a charge in one of the ways of `stops`: the vehicle does it, the charger, …"""
+        self.pile.stop_charge(gun_no, stop, self._now())
+        self._line.perform(self.pile)
+
+    def swipe(self, gun_no: int, card_no: str) -> None:
+        """Hold a card (16 hexadecimal digits) to the reader of a gun."""
+        cards.swipe(self.pile, gun_no, card_no, self._now())
+        self._line.perform(self.pile)
+
+    def show_vin(self, gun_no: int) -> None:
+        """Let the plugged car ask for a charge by its VIN."""
+        cards.show_vin(self.pile, gun_no, self._now())
+        self._line.perform(self.pile)
+
+    def misbehave(self, gun_no: int, *quirks: Quirk) -> None:
+        """Let a gun be odd: in the charge that runs, else in the next one."""
+        self.pile.misbehave(gun_no, quirks)
         self._line.perform(self.pile)
 
     def cut_power(self) -> None:
         """Take the power away; the socket stays open with nobody at this end."""
-        self.pile.cut_power()
+        self.pile.cut_power(self._now())
         self._line.perform(self.pile)
 
     def restore_power(self) -> None:

@@ -27,6 +27,10 @@ class DeviceClock:
         passed_s = (now - self._set_at) * (1 + self.drift_ppm / 1_000_000)
         return self._base + timedelta(seconds=passed_s)
 
+    def seconds(self, device_s: float) -> float:
+        """Seconds of true time in which this clock goes on by `device_s`."""
+        return device_s / (1 + self.drift_ppm / 1_000_000)
+
     def set(self, time: datetime, now: float) -> None:
         """Take over a time from the platform (YKC 1.6, 0x56)."""
         self._base = time

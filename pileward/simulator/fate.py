@@ -50,6 +50,6 @@ class Fate:
 
 
 def _keys(hazard: Hazard, guns: int) -> tuple[str, ...]:
-    if hazard is Hazard.PLUG:
+    if hazard in (Hazard.PLUG, Hazard.CARD):
         return tuple(f"{hazard}:{gun_no}" for gun_no in range(1, guns + 1))
     return (hazard.value,)

@@ -44,6 +44,23 @@ class Habits(msgspec.Struct, frozen=True):
     boot_longest_s: float = 20.0
     upgrade_s: float = 90.0
     """Download and check of a new program."""
+    plug_wait_s: float = 60.0
+    """After a start that found no car, for it to be plugged in (YKC 1.6, 0x33)."""
+    handshake_shortest_s: float = 4.0
+    handshake_longest_s: float = 18.0
+    """From the accepted start to the first current: plug locked, insulation tested, BMS asked."""
+    charging_report_s: float = 15.0
+    """0x13, 0x23 and 0x25 while a charge runs."""
+    record_shortest_s: float = 0.5
+    record_longest_s: float = 15.0
+    """From the end of a charge to its record; the protocol grants 30 s (YKC 1.6, 0x3B)."""
+    late_shortest_s: float = 20.0
+    late_longest_s: float = 75.0
+    """For answers that a quirk delays."""
+    late_record_shortest_s: float = 120.0
+    late_record_longest_s: float = 1_800.0
+    request_wait_s: float = 30.0
+    """For the answer to a start asked for at the pile (0x32)."""
 
 
 class Nameplate(msgspec.Struct, frozen=True):
@@ -56,6 +73,32 @@ class Nameplate(msgspec.Struct, frozen=True):
     network_type: int = LAN
     sim_no: str = "0" * 20
     carrier: int = 4
+    gun_power_w: int = 60_000
+    """What each gun can give by itself; not on the wire."""
+
+
+class Ways(msgspec.Struct, frozen=True):
+    """Where makers differ and nobody is wrong; drawn once for each pile."""
+
+    current_sign: int
+    """-1: charging currents are negative in BMS frames, as in GB/T 27930; 1: positive."""
+    money_stop_code: int
+    """Stop reason when the balance is used up."""
+    is_loss_zero: bool
+    """Loss energy is sent as 0 when no loss ratio is set, else as the energy itself."""
+    names_ended: bool
+    """The first real-time frame after a charge still carries its number."""
+
+
+def draw_ways(pile_code: str, seed: int) -> Ways:
+    """Draw how this pile does what the protocol leaves open."""
+    dice = Dice(seed, pile_code, "ways")
+    return Ways(
+        current_sign=-1 if dice.happens(0.7) else 1,
+        money_stop_code=0x43 if dice.happens(0.6) else 0x6E,
+        is_loss_zero=dice.happens(0.5),
+        names_ended=dice.happens(0.5),
+    )
 
 
 def make_nameplate(pile_code: str, guns: int, seed: int, pile_type: int = DC) -> Nameplate:

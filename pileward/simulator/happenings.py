@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from pileward.simulator import cards
 from pileward.simulator.fate import BEGIN, END, Fate
-from pileward.simulator.profiles import FAULTS, Hazard
+from pileward.simulator.profiles import CARDS, FAULTS, Hazard
 
 if TYPE_CHECKING:
     from pileward.simulator.dice import Dice
@@ -41,24 +42,30 @@ def _gun_of(key: str) -> int:
 
 
 def _arrive(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
-    pile.set_plugged(_gun_of(key), True)
+    gun = pile.gun(_gun_of(key))
+    if gun is not None and not gun.is_plugged:
+        pile.set_plugged(gun.no, True, now)
+        gun.is_fates = True
 
 
 def _leave(pile: SimPile, key: str, now: float) -> None:
-    pile.set_plugged(_gun_of(key), False)
+    """The car that came this way leaves; one that somebody else plugged in stays."""
+    gun = pile.gun(_gun_of(key))
+    if gun is not None and gun.is_fates:
+        pile.leave(gun.no, now)
 
 
 def _break(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
     bits, is_of_pile = dice.weighted(_FAULT_WEIGHTS)
-    pile.set_faults(begin=bits, gun_no=None if is_of_pile else 1 + dice.below(len(pile.guns)))
+    pile.set_faults(now, begin=bits, gun_no=None if is_of_pile else 1 + dice.below(len(pile.guns)))
 
 
 def _mend(pile: SimPile, key: str, now: float) -> None:
-    pile.set_faults(end=ALL_FAULTS)
+    pile.set_faults(now, end=ALL_FAULTS)
 
 
 def _cut_power(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
-    pile.cut_power()
+    pile.cut_power(now)
 
 
 def _restore_power(pile: SimPile, key: str, now: float) -> None:
@@ -82,7 +89,11 @@ def _thaw(pile: SimPile, key: str, now: float) -> None:
 
 
 def _reboot(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
-    pile.reboot(now)
+    pile.reboot(now, when_idle=True)
+
+
+def _swipe(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
+    cards.swipe(pile, _gun_of(key), dice.weighted(CARDS), now)
 
 
 def _nothing(pile: SimPile, key: str, now: float) -> None:
@@ -97,6 +108,7 @@ _BEGINNINGS: Final[dict[Hazard, Callable[[SimPile, str, float, Dice, float], Non
     Hazard.VANISH: _vanish,
     Hazard.HANG: _freeze,
     Hazard.REBOOT: _reboot,
+    Hazard.CARD: _swipe,
 }
 _ENDS: Final[dict[Hazard, Callable[[SimPile, str, float], None]]] = {
     Hazard.PLUG: _leave,
@@ -106,4 +118,5 @@ _ENDS: Final[dict[Hazard, Callable[[SimPile, str, float], None]]] = {
     Hazard.VANISH: _nothing,
     Hazard.HANG: _thaw,
     Hazard.REBOOT: _nothing,
+    Hazard.CARD: _nothing,
 }

@@ -1,4 +1,4 @@
-"""What a pile keeps when its power goes: tariff, unsent records, cards, settings, and the cars at its guns.
+"""What a pile keeps when its power goes: tariff, charges, unsent records, cards, settings, and its cars.
 
 A pile alters its `PileMemory`; the shell writes it to a `MemoryFolder` before the frames of that step
 leave, so that a killed simulator knows everything the platform could have seen. One small JSON file for
@@ -13,22 +13,12 @@ from typing import Final
 
 import msgspec
 
+from pileward.simulator.car import Car
+from pileward.simulator.charge import Charge
+from pileward.simulator.tariff import HeldTariff
 from pileward.values import GUNS_MAX
 
-BLANK_MODEL_NO: Final = "0000"
-"""What a pile that never had a tariff sends as its model number (YKC 1.6, 0x05)."""
-
 _SAFE_NAME: Final = re.compile(r"[0-9A-Za-z_\-]{1,36}")
-
-
-class HeldTariff(msgspec.Struct, frozen=True):
-    """The billing model in a pile, as it came: prices in 1e-5 yuan/kWh, energy and service by rate."""
-
-    billing_model_no: str
-    prices_e5_yuan: tuple[tuple[int, int], ...]
-    loss_ratio: int
-    slots: bytes
-    """48 rate numbers, one for each half hour."""
 
 
 class StoredRecord(msgspec.Struct):
@@ -54,6 +44,20 @@ class PileMemory(msgspec.Struct):
     """Empty: as it left the factory."""
     plugged: list[int] = []
     """Guns with a car."""
+    cars: dict[int, Car] = {}
+    """The car at each plugged gun, as full as it was last seen."""
+    visits: dict[int, int] = {}
+    """How many cars have been at each gun: names the stream that the next one is drawn from."""
+    charges: list[Charge] = []
+    """Charges that run, and charges that ended and have no record yet."""
+    charges_begun: dict[int, int] = {}
+    """How many charges each gun was asked for: names the stream of the next one."""
+    meters_e4_kwh: dict[int, int] = {}
+    """Reading of each gun's meter before the charge that runs."""
+    echoes: list[StoredRecord] = []
+    """Records that will be sent once more although they are, or will be, confirmed."""
+    offline_count: int = 0
+    """Transaction numbers that the pile made itself."""
 
     def __post_init__(self) -> None:
         if not all(1 <= gun_no <= GUNS_MAX for gun_no in self.plugged):

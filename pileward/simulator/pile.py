@@ -12,7 +12,7 @@ socket open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +20,8 @@ from pileward.codecs.ykc.decoder import encode_frame
 from pileward.codecs.ykc.envelope import wrap
 from pileward.codecs.ykc.frames_link import BillingModelCheck, BillingModelRequest, Login
 from pileward.codecs.ykc.table import BY_CLASS, Frame
-from pileward.simulator import answers, happenings
+from pileward.simulator import answers, cards, charging, happenings, stops
+from pileward.simulator.car import Car
 from pileward.simulator.damage import befall
 from pileward.simulator.device_clock import DeviceClock
 from pileward.simulator.dice import Dice
@@ -32,11 +33,14 @@ from pileward.simulator.habits import (
     QUEUED_RECORDS_MAX,
     Habits,
     Nameplate,
+    draw_ways,
 )
-from pileward.simulator.memory import BLANK_MODEL_NO, PileMemory, StoredRecord
+from pileward.simulator.memory import PileMemory, StoredRecord
 from pileward.simulator.orders import Action, Order, Phase
 from pileward.simulator.profiles import STEADY, Profile, Slip
+from pileward.simulator.quirks import Quirk
 from pileward.simulator.tally import Tally
+from pileward.simulator.tariff import BLANK_MODEL_NO
 from pileward.simulator.timers import Timers
 
 _BOOT: Final = "boot"
@@ -57,10 +61,10 @@ class SimPile:
 
     __slots__ = (
         "_attempts",
-        "_habits",
         "_line_dice",
         "_login_sent_at",
         "_out",
+        "_reboots_when_idle",
         "_sequence",
         "_slips",
         "_wants_model",
@@ -68,6 +72,7 @@ class SimPile:
         "code",
         "fate",
         "guns",
+        "habits",
         "heard_at",
         "is_dirty",
         "memory",
@@ -75,9 +80,12 @@ class SimPile:
         "plate",
         "profile",
         "qr_prefix",
+        "seed",
         "tally",
         "timers",
         "upgrade_path",
+        "upgrades_when_idle",
+        "ways",
     )
 
     def __init__(
@@ -96,6 +104,8 @@ class SimPile:
         self.plate = plate
         self.code = plate.pile_code
         self.profile = profile
+        self.seed = seed
+        self.ways = draw_ways(self.code, seed)
         self.memory = memory if memory is not None else PileMemory()
         self.is_dirty = False
         """Whether the memory changed since the shell last saved it."""
@@ -104,9 +114,10 @@ class SimPile:
         self.timers = Timers()
         self.qr_prefix = ""
         self.upgrade_path = ""
+        self.upgrades_when_idle = False
         self.heard_at = now
         """When the last heartbeat answer (or login answer) came."""
-        self._habits = habits or Habits()
+        self.habits = habits or Habits()
         self.tally = tally or Tally()
         self.fate = Fate(seed, self.code, plate.guns, profile)
         self._line_dice = Dice(seed, self.code, "line")
@@ -117,6 +128,12 @@ class SimPile:
         self._attempts = 0
         self._login_sent_at = now
         self._wants_model = False
+        self._reboots_when_idle = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no gun charges, or is about to."""
+        return all(gun.charge is None for gun in self.guns)
 
     @property
     def has_line(self) -> bool:
@@ -134,6 +151,7 @@ class SimPile:
         """Let life begin: the power comes `after_s` seconds from now."""
         for name, wait_s in self.fate.first():
             self.timers.arm(name, now + after_s + wait_s)
+        charging.resume(self, now + after_s)
         self.timers.arm(_BOOT, now + after_s)
 
     def due(self, now: float) -> None:
@@ -142,7 +160,7 @@ class SimPile:
             handler = _ON_TIMER.get(name)
             if handler is not None:
                 handler(self, now)
-            else:
+            elif not (charging.on_timer(self, name, now) or cards.on_timer(self, name, now)):
                 happenings.happen(self, self.fate, name, now)
 
     def connected(self, now: float) -> None:
@@ -175,29 +193,72 @@ class SimPile:
 
     # What can be done to a pile, by its fate or by a test.
 
-    def set_plugged(self, gun_no: int, is_plugged: bool) -> None:
-        """A car is plugged in, or leaves."""
+    def set_plugged(self, gun_no: int, is_plugged: bool, now: float, car: Car | None = None) -> None:
+        """A car is plugged in, or leaves; pulled out of a charge it ends it."""
         gun = self.gun(gun_no)
         if gun is None or gun.is_plugged == is_plugged:
             return
         gun.is_plugged = is_plugged
+        gun.is_fates = gun.leaves_after = False
+        gun.screen = ""
         self.memory.plugged = [each.no for each in self.guns if each.is_plugged]
         self.is_dirty = True
-        if self.phase is Phase.ONLINE:
+        if is_plugged and car is not None:
+            self.memory.cars[gun_no] = car
+        if not is_plugged and gun.charge is not None:
+            charging.end(self, gun, stops.PULLED, now)
+        elif self.phase is Phase.ONLINE:
             self.report(gun)
+        if not is_plugged:
+            self.memory.cars.pop(gun_no, None)
+        elif self.phase is Phase.ONLINE:
+            charging.plugged(self, gun, now)
 
-    def set_faults(self, begin: int = 0, end: int = 0, gun_no: int | None = None) -> None:
+    def leave(self, gun_no: int, now: float) -> None:
+        """The car at a gun leaves, after its charge if one runs: the plug is locked until then."""
+        gun = self.gun(gun_no)
+        if gun is not None and gun.is_plugged:
+            if gun.charge is not None:
+                gun.leaves_after = True
+            else:
+                self.set_plugged(gun_no, False, now)
+
+    def set_faults(self, now: float, begin: int = 0, end: int = 0, gun_no: int | None = None) -> None:
         """Hardware breaks (`begin`) or is mended (`end`): bits of YKC 1.6, 硬件故障, on one gun or on all."""
         for gun in self.guns:
             faults = (gun.faults | begin) & ~end
             if (gun_no is None or gun.no == gun_no) and faults != gun.faults:
                 gun.faults = faults
-                if self.phase is Phase.ONLINE:
+                charge = gun.charge
+                charging.fault_came(self, gun, now)
+                # A charge that the fault ended has said so with the fault in it.
+                if self.phase is Phase.ONLINE and gun.charge is charge:
                     self.report(gun)
 
-    def cut_power(self) -> None:
+    def press_stop(self, gun_no: int, now: float) -> None:
+        """Somebody presses the stop button of a gun."""
+        self.stop_charge(gun_no, stops.BUTTON, now)
+
+    def stop_charge(self, gun_no: int, stop: stops.Stop, now: float) -> None:
+        """End the charge of a gun in any of the ways in which charges end."""
+        gun = self.gun(gun_no)
+        if gun is not None and gun.charge is not None:
+            charging.end(self, gun, stop, now)
+
+    def misbehave(self, gun_no: int, quirks: Iterable[Quirk]) -> None:
+        """Let a gun be odd: in the charge that runs, else in the next one."""
+        gun = self.gun(gun_no)
+        if gun is None:
+            return
+        if gun.charge is None:
+            gun.given_quirks.update(quirks)
+        else:
+            gun.charge.quirks += [quirk for quirk in quirks if not gun.charge.has(quirk)]
+            self.is_dirty = True
+
+    def cut_power(self, now: float) -> None:
         """The power goes, without a word to anybody."""
-        self._go_off(Order.FADE)
+        self._go_off(Order.FADE, stops.POWER_CUT, now)
 
     def restore_power(self, now: float) -> None:
         """The power is back: boot."""
@@ -206,10 +267,12 @@ class SimPile:
                 self.clock.lose(now)
             self._boot_later(now)
 
-    def reboot(self, now: float) -> None:
-        """Restart in good order, after what was written so far."""
-        if self.phase is not Phase.OFF:
-            self._go_off(Order.LEAVE)
+    def reboot(self, now: float, *, when_idle: bool = False) -> None:
+        """Restart in good order, after what was written so far; `when_idle`: not before charges are over."""
+        if when_idle and not self.is_idle:
+            self._reboots_when_idle = True
+        elif self.phase is not Phase.OFF:
+            self._go_off(Order.LEAVE, stops.RESTARTED, now)
             self._boot_later(now)
 
     def drop(self, now: float, *, is_reset: bool = False) -> None:
@@ -233,7 +296,7 @@ class SimPile:
     def thaw(self, now: float) -> None:
         """A watchdog resets the hung program; the old socket is left behind."""
         if self.phase is Phase.HUNG:
-            self._go_off(Order.FADE)
+            self._go_off(Order.FADE, stops.RESTARTED, now)
             self._boot_later(now)
 
     def send_garbage(self, data: bytes) -> None:
@@ -248,17 +311,28 @@ class SimPile:
 
     def keep_record(self, record: Frame, now: float) -> None:
         """Store the record of a charge and send it until it is confirmed (YKC 1.6, 0x3B and 0x3D)."""
-        layout = BY_CLASS[type(record)]
-        trade_no: str = getattr(record, "trade_no")  # noqa: B009 - every record has one
-        stored = StoredRecord(trade_no, layout.kind.code, layout.encode(record))
-        self.memory.records.append(stored)
-        del self.memory.records[:-QUEUED_RECORDS_MAX]
-        self.is_dirty = True
-        if self.phase is Phase.ONLINE:
-            self._send_record(stored)
-            self.timers.arm(_RECORDS, now + self._habits.record_retry_s)
+        self._store_record(_stored(record), now)
 
-    # What the answers to the platform need.
+    def keep_echo(self, record: Frame, at: float) -> None:
+        """Send a record at `at` as if it had never been confirmed."""
+        stored = _stored(record)
+        self.memory.echoes.append(stored)
+        self.is_dirty = True
+        self.timers.arm(charging.ECHO + stored.trade_no, at)
+
+    def send_echoes(self, now: float, trade_no: str | None = None) -> None:
+        """Send what was kept to be sent once more: of one number, or all."""
+        due = [each for each in self.memory.echoes if trade_no in (None, each.trade_no)]
+        self.memory.echoes = [each for each in self.memory.echoes if each not in due]
+        for stored in due:
+            self._store_record(stored, now)
+
+    # What charges and the answers to the platform need.
+
+    def tell(self, frame: Frame) -> None:
+        """Send a frame that this pile begins, if the platform has accepted its login."""
+        if self.phase is Phase.ONLINE:
+            self.ask(frame)
 
     def ask(self, frame: Frame) -> None:
         """Send a frame that this pile begins."""
@@ -270,13 +344,23 @@ class SimPile:
             sequence = self._next_sequence()
         self._write(encode_frame(frame, sequence))
 
+    def reply(self, frame: Frame, sequence: int) -> None:
+        """Answer a frame of the platform later than at once, if there is still a line to answer on."""
+        if self.phase is Phase.ONLINE:
+            self.answer(frame, sequence)
+
     def gun(self, gun_no: int) -> Gun | None:
         """The gun of this number, None when the pile has no such gun."""
         return self.guns[gun_no - 1] if 1 <= gun_no <= len(self.guns) else None
 
+    def charge_over(self, now: float) -> None:
+        """A charge has ended: what waited for an idle pile may happen."""
+        if self._reboots_when_idle and self.is_idle:
+            self.reboot(now)
+
     def report(self, gun: Gun, sequence: int | None = None) -> None:
         """Send real-time data of one gun, on its own account or as an answer."""
-        frame = gun.real_time(self.code)
+        frame = gun.real_time(self.code, self.ways)
         if sequence is None:
             self.ask(frame)
         else:
@@ -292,7 +376,7 @@ class SimPile:
         self.tally.login.add(now - self._login_sent_at)
         self.heard_at = now
         self.timers.disarm(_LOGIN)
-        self.timers.arm(_WATCHDOG, now + self._habits.watchdog_s)
+        self.timers.arm(_WATCHDOG, now + self.habits.watchdog_s)
         for record in self.memory.records:
             record.times_sent = 0
         self._repeat_records(now)
@@ -307,7 +391,7 @@ class SimPile:
             self.tally.events["login_refused"] += 1
             self._out.append(Order.LEAVE)
             self._end_session(Phase.WAITING)
-            self.timers.arm(_CONNECT, now + self._habits.login_retry_s * self._line_dice.between(0.95, 1.1))
+            self.timers.arm(_CONNECT, now + self.habits.login_retry_s * self._line_dice.between(0.95, 1.1))
 
     def model_checked(self, is_current: bool, now: float) -> None:
         """The platform compared the tariff; ask for the new one when it differs."""
@@ -339,12 +423,18 @@ class SimPile:
             self.memory.records = kept
             self.is_dirty = True
 
-    def upgrade(self, path: str, now: float) -> None:
+    def upgrade(self, path: str, now: float, *, when_idle: bool = False) -> None:
         """Begin to load a new program; the end is reported and the pile restarts."""
         self.upgrade_path = path
-        self.timers.arm(_UPGRADE, now + self._habits.upgrade_s)
+        self.upgrades_when_idle = when_idle
+        self.timers.arm(_UPGRADE, now + self.habits.upgrade_s)
 
     # Life.
+
+    def _boot(self, now: float) -> None:
+        charging.booted(self, now)
+        self.send_echoes(now)
+        self._connect(now)
 
     def _connect(self, now: float) -> None:
         self.phase = Phase.CONNECTING
@@ -357,7 +447,7 @@ class SimPile:
         self.phase = Phase.LOGGING_IN
         self._sequence = 0
         self._login_sent_at = now
-        self.timers.arm(_LOGIN, now + self._habits.login_retry_s)
+        self.timers.arm(_LOGIN, now + self.habits.login_retry_s)
         self.ask(
             Login(
                 pile_no=self.code,
@@ -380,7 +470,7 @@ class SimPile:
     def _wait_to_reconnect(self, now: float) -> None:
         """Back off: 1 s, 2 s, 4 s, ... each varied by half, so that a fleet does not come back as one."""
         self._end_session(Phase.WAITING)
-        habits = self._habits
+        habits = self.habits
         mean_s = min(habits.reconnect_most_s, habits.reconnect_first_s * 2 ** min(self._attempts, 16))
         self._attempts += 1
         self.timers.arm(_CONNECT, now + mean_s * self._line_dice.between(0.5, 1.5))
@@ -393,8 +483,11 @@ class SimPile:
             self.timers.disarm(name)
         for gun in self.guns:
             gun.heartbeat_sent_at = None
+            gun.requested_with = ""
 
-    def _go_off(self, order: Order) -> None:
+    def _go_off(self, order: Order, stop: stops.Stop, now: float) -> None:
+        self._reboots_when_idle = False
+        charging.break_off(self, stop, now)
         if self.has_line or self.phase in (Phase.HUNG, Phase.CONNECTING):
             self._out.append(order)
         self._end_session(Phase.OFF)
@@ -403,13 +496,13 @@ class SimPile:
         self.qr_prefix = ""
 
     def _boot_later(self, now: float) -> None:
-        habits = self._habits
+        habits = self.habits
         self.timers.arm(_BOOT, now + self._line_dice.between(habits.boot_shortest_s, habits.boot_longest_s))
 
     # While online.
 
     def _beat(self, now: float) -> None:
-        self.timers.arm(_HEARTBEAT, now + self._habits.heartbeat_s)
+        self.timers.arm(_HEARTBEAT, now + self.habits.heartbeat_s)
         for gun in self.guns:
             if gun.heartbeat_sent_at is not None:
                 self.tally.events["heartbeat_unanswered"] += 1
@@ -417,13 +510,20 @@ class SimPile:
             gun.heartbeat_sent_at = now
 
     def _report_all(self, now: float) -> None:
-        self.timers.arm(_REAL_TIME, now + self._habits.real_time_s)
+        self.timers.arm(_REAL_TIME, now + self.habits.real_time_s)
         for gun in self.guns:
             self.report(gun)
 
+    def _report_idle(self, now: float) -> None:
+        """The periodic report of guns that do not charge; those that do have a period of their own."""
+        self.timers.arm(_REAL_TIME, now + self.habits.real_time_s)
+        for gun in self.guns:
+            if gun.charge is None:
+                self.report(gun)
+
     def _watch(self, now: float) -> None:
         """Give up a line on which nothing was answered; checked lazily, not re-armed by each answer."""
-        deadline = self.heard_at + self._habits.watchdog_s
+        deadline = self.heard_at + self.habits.watchdog_s
         if now < deadline:
             self.timers.arm(_WATCHDOG, deadline)
             return
@@ -433,7 +533,7 @@ class SimPile:
 
     def _ask_for_model(self, now: float) -> None:
         """0x05 until it is answered, then, if the model differs, 0x09 until it is answered."""
-        self.timers.arm(_BILLING, now + self._habits.billing_retry_s)
+        self.timers.arm(_BILLING, now + self.habits.billing_retry_s)
         if self._wants_model:
             self.ask(BillingModelRequest(pile_no=self.code))
             return
@@ -444,10 +544,18 @@ class SimPile:
     def _repeat_records(self, now: float) -> None:
         """Send each unconfirmed record, three times more at most; what is left waits for the next login."""
         for record in self.memory.records:
-            if record.times_sent <= self._habits.record_repeats:
+            if record.times_sent <= self.habits.record_repeats:
                 self._send_record(record)
-        if any(record.times_sent <= self._habits.record_repeats for record in self.memory.records):
-            self.timers.arm(_RECORDS, now + self._habits.record_retry_s)
+        if any(record.times_sent <= self.habits.record_repeats for record in self.memory.records):
+            self.timers.arm(_RECORDS, now + self.habits.record_retry_s)
+
+    def _store_record(self, stored: StoredRecord, now: float) -> None:
+        self.memory.records.append(stored)
+        del self.memory.records[:-QUEUED_RECORDS_MAX]
+        self.is_dirty = True
+        if self.phase is Phase.ONLINE:
+            self._send_record(stored)
+            self.timers.arm(_RECORDS, now + self.habits.record_retry_s)
 
     def _send_record(self, record: StoredRecord) -> None:
         record.times_sent += 1
@@ -455,6 +563,9 @@ class SimPile:
 
     def _upgraded(self, now: float) -> None:
         """Say that the new program is there, and restart with it (YKC 1.6, 0x93)."""
+        if self.upgrades_when_idle and not self.is_idle:
+            self.timers.arm(_UPGRADE, now + self.habits.upgrade_s)
+            return
         if self.phase is Phase.ONLINE:
             answers.report_upgrade(self)
         self.memory.software_version = self.upgrade_path.rpartition("/")[2][:8]
@@ -484,12 +595,18 @@ class SimPile:
         self._out.append(data)
 
 
+def _stored(record: Frame) -> StoredRecord:
+    layout = BY_CLASS[type(record)]
+    trade_no: str = getattr(record, "trade_no")  # noqa: B009 - every record has one
+    return StoredRecord(trade_no, layout.kind.code, layout.encode(record))
+
+
 _ON_TIMER: Final[dict[str, Callable[[SimPile, float], None]]] = {
-    _BOOT: SimPile._connect,
+    _BOOT: SimPile._boot,
     _CONNECT: SimPile._connect,
     _LOGIN: SimPile._login_unanswered,
     _HEARTBEAT: SimPile._beat,
-    _REAL_TIME: SimPile._report_all,
+    _REAL_TIME: SimPile._report_idle,
     _WATCHDOG: SimPile._watch,
     _BILLING: SimPile._ask_for_model,
     _RECORDS: SimPile._repeat_records,

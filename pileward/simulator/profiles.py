@@ -2,7 +2,8 @@
 
 A row of `_HAZARDS` is one kind of trouble (or custom) with the mean time between two of them and how long
 each lasts, in clock seconds; times are drawn from a seeded stream of its own for each pile and kind.
-`_SLIPS` are the chances, for each frame or login, that it goes wrong on its way.
+`_SLIPS` are the chances, for each frame or login, that it goes wrong on its way, `_QUIRKS` the chances that a
+charge is odd.
 
 - calm: a well-kept site; cars come and go, trouble is rare;
 - lively: the demo; a couple of dozen piles show everything within minutes, and heal;
@@ -17,6 +18,8 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+
+from pileward.simulator.quirks import Quirk
 
 
 class Hazard(enum.StrEnum):
@@ -35,7 +38,9 @@ class Hazard(enum.StrEnum):
     HANG = "hang"
     """The pile's program hangs: the socket stays open and silent, until a watchdog resets the pile."""
     REBOOT = "reboot"
-    """The pile restarts by itself in good order."""
+    """The pile restarts by itself in good order, when no charge runs."""
+    CARD = "card"
+    """Somebody holds a card to the reader (for each gun)."""
 
 
 class Slip(enum.StrEnum):
@@ -78,6 +83,8 @@ class Profile(msgspec.Struct, frozen=True):
     """Chance of each, 0 to 1; what is missing never happens."""
     drift_ppm: int
     """Largest drift of a pile's clock in either direction, parts per million."""
+    quirks: dict[Quirk, float] = {}
+    """Chance of each in one charge, 0 to 1; what is missing never happens."""
 
     @property
     def frame_slips(self) -> tuple[tuple[Slip, float], ...]:
@@ -99,13 +106,14 @@ _Minutes = tuple[float, float, float]
 
 _HAZARDS: Final[tuple[tuple[Hazard, _Minutes, _Minutes, _Minutes], ...]] = (
     # all in minutes     calm: mean, shortest, longest   lively               rough
-    (Hazard.PLUG,        (120, 15, 90),                  (4, 1, 6),           (3, 0.1, 4)),
+    (Hazard.PLUG,        (120, 15, 90),                  (30, 1, 4),          (3, 0.1, 4)),
     (Hazard.FAULT,       (28_800, 5, 120),               (25, 0.7, 3),        (8, 0.1, 2)),
     (Hazard.POWER_CUT,   (86_400, 1, 60),                (70, 0.75, 2.5),     (20, 0.1, 3)),
     (Hazard.DROP,        (2_880, 0, 0),                  (45, 0, 0),          (6, 0, 0)),
     (Hazard.VANISH,      (14_400, 2, 10),                (90, 1, 5),          (15, 0.5, 5)),
     (Hazard.HANG,        (57_600, 3, 10),                (80, 1, 2.5),        (25, 0.7, 4)),
     (Hazard.REBOOT,      (43_200, 0, 0),                 (100, 0, 0),         (40, 0, 0)),
+    (Hazard.CARD,        (2_880, 0, 0),                  (60, 0, 0),          (20, 0, 0)),
 )  # fmt: skip
 
 _SLIPS: Final[tuple[tuple[Slip, float, float, float], ...]] = (
@@ -121,6 +129,39 @@ _SLIPS: Final[tuple[tuple[Slip, float, float, float], ...]] = (
     (Slip.CLOCK_LOST,     0.0,    1e-1,   3e-1),
 )  # fmt: skip
 
+_QUIRKS: Final[tuple[tuple[Quirk, float, float, float], ...]] = (
+    # what                     calm     lively   rough
+    (Quirk.START_MUTE,         1e-4,    4e-3,    2e-2),
+    (Quirk.START_LATE,         1e-3,    1e-2,    3e-2),
+    (Quirk.START_ANSWER_LOST,  1e-4,    5e-3,    2e-2),
+    (Quirk.START_REFUSED,      1e-3,    1e-2,    2e-2),
+    (Quirk.CHARGES_REFUSED,    0.0,     2e-3,    1e-2),
+    (Quirk.START_FAILS,        5e-3,    2e-2,    4e-2),
+    (Quirk.NEVER_CHARGES,      1e-4,    4e-3,    1e-2),
+    (Quirk.BUTTON,             5e-3,    2e-2,    4e-2),
+    (Quirk.PULLED,             1e-3,    1e-2,    4e-2),
+    (Quirk.CAR_STOPS,          5e-3,    2e-2,    4e-2),
+    (Quirk.CHARGER_STOPS,      1e-3,    1e-2,    3e-2),
+    (Quirk.STOP_MUTE,          1e-4,    5e-3,    2e-2),
+    (Quirk.STOP_LATE,          1e-4,    5e-3,    2e-2),
+    (Quirk.STOP_IGNORED,       0.0,     2e-3,    1e-2),
+    (Quirk.STOP_REFUSED,       0.0,     2e-3,    1e-2),
+    (Quirk.OVERSPENDS,         0.0,     3e-3,    1e-2),
+    (Quirk.IDLE_FRAMES,        1e-4,    4e-3,    2e-2),
+    (Quirk.SILENT,             0.0,     3e-3,    1e-2),
+    (Quirk.RECORD_TWICE,       1e-3,    1e-2,    4e-2),
+    (Quirk.RECORD_DIFFERENT,   0.0,     2e-3,    2e-2),
+    (Quirk.RECORD_LATE,        1e-3,    1e-2,    3e-2),
+    (Quirk.RECORD_LOST,        0.0,     1e-3,    1e-2),
+    (Quirk.RECORD_UNKNOWN,     0.0,     1e-3,    1e-2),
+    (Quirk.RECORD_NEGATIVE,    0.0,     1e-3,    1e-2),
+    (Quirk.RECORD_ABSURD,      0.0,     1e-3,    1e-2),
+    (Quirk.RECORD_BACKWARDS,   0.0,     1e-3,    1e-2),
+    (Quirk.RECORD_SKEWED,      0.0,     2e-3,    1e-2),
+    (Quirk.AMOUNTS_CUT,        1e-2,    4e-2,    1e-1),
+    (Quirk.AMOUNTS_ZERO,       0.0,     3e-3,    1e-2),
+)  # fmt: skip
+
 
 def _paces(rows: Iterable[tuple[Hazard, _Minutes]]) -> dict[Hazard, Pace]:
     return {hazard: Pace(*(minutes * _MINUTE_S for minutes in row)) for hazard, row in rows}
@@ -131,22 +172,33 @@ CALM: Final = Profile(
     hazards=_paces((row[0], row[1]) for row in _HAZARDS),
     slips={row[0]: row[1] for row in _SLIPS},
     drift_ppm=20,
+    quirks={row[0]: row[1] for row in _QUIRKS},
 )
 LIVELY: Final = Profile(
     name="lively",
     hazards=_paces((row[0], row[2]) for row in _HAZARDS),
     slips={row[0]: row[2] for row in _SLIPS},
     drift_ppm=200,
+    quirks={row[0]: row[2] for row in _QUIRKS},
 )
 ROUGH: Final = Profile(
     name="rough",
     hazards=_paces((row[0], row[3]) for row in _HAZARDS),
     slips={row[0]: row[3] for row in _SLIPS},
     drift_ppm=5_000,
+    quirks={row[0]: row[3] for row in _QUIRKS},
 )
 STEADY: Final = Profile(name="steady", hazards={}, slips={}, drift_ppm=0)
 
 PROFILES: Final[dict[str, Profile]] = {profile.name: profile for profile in (CALM, LIVELY, ROUGH, STEADY)}
+
+CARDS: Final = (
+    ("00000000D14B0A54", 4.0),
+    ("00000000E14C0A54", 3.0),
+    ("0000000000000000", 0.5),  # a card that cannot be read
+    ("04A1B2C3D4E5F680", 2.0),  # seven bytes
+)
+"""Cards that people hold to piles, and how often each."""
 
 FAULTS: Final = (
     # mask    weight  of the whole pile

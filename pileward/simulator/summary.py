@@ -15,6 +15,7 @@ _WORDS: Final[dict[str, str]] = {
     Hazard.VANISH: "失联",
     Hazard.HANG: "死机",
     Hazard.REBOOT: "重启",
+    Hazard.CARD: "刷卡",
     Slip.BIT_FLIP: "误码",
     Slip.WRONG_CRC: "校验错",
     Slip.TRUNCATED: "残帧",
@@ -34,6 +35,10 @@ _WORDS: Final[dict[str, str]] = {
     "not_understood": "未识别",
     "record_confirmed": "账单确认",
     "record_refused": "账单被拒",
+    "charge_begun": "开始充电",
+    "charge_ended": "结束充电",
+    "charge_resumed": "继续充电",
+    "card_refused": "刷卡被拒",
 }
 
 
@@ -41,7 +46,12 @@ def summary_line(before: Snapshot, after: Snapshot, piles: int, seconds: float) 
     """Say what happened between two snapshots of a tally, `seconds` apart."""
     up = (after.frames_up - before.frames_up) / seconds
     down = (after.frames_down - before.frames_down) / seconds
-    parts = [f"在线 online {after.online}/{piles}", f"上行 up {up:.0f}/s", f"下行 down {down:.0f}/s"]
+    parts = [
+        f"在线 online {after.online}/{piles}",
+        f"充电 charging {after.charging}",
+        f"上行 up {up:.0f}/s",
+        f"下行 down {down:.0f}/s",
+    ]
     news = after.events - before.events
     parts += [f"{_WORDS.get(name, '')} {name} {count}".lstrip() for name, count in news.most_common()]
     return " · ".join(parts)

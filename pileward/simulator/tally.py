@@ -12,6 +12,7 @@ class Snapshot(NamedTuple):
     """The counts of one moment."""
 
     online: int
+    charging: int
     frames_up: int
     frames_down: int
     events: Counter[str]
@@ -21,6 +22,7 @@ class Tally:
     """What a fleet did and saw since it was made."""
 
     __slots__ = (
+        "charging",
         "connections",
         "events",
         "frames_down",
@@ -42,6 +44,8 @@ class Tally:
         """Sockets open now, abandoned ones left out."""
         self.online = 0
         """Piles whose login is accepted now."""
+        self.charging = 0
+        """Guns through which current flows now."""
         self.events: Counter[str] = Counter()
         """How often what happened: hazards, slips, refusals, losses."""
         self.heartbeat = Histogram()
@@ -51,4 +55,4 @@ class Tally:
 
     def snapshot(self) -> Snapshot:
         """The counts as they are now."""
-        return Snapshot(self.online, self.frames_up, self.frames_down, Counter(self.events))
+        return Snapshot(self.online, self.charging, self.frames_up, self.frames_down, Counter(self.events))

@@ -47,7 +47,7 @@ from pileward.codecs.ykc.frames_link import (
     SetTimeAnswer,
 )
 from pileward.codecs.ykc.table import LAYOUTS, Frame
-from pileward.simulator import answers
+from pileward.simulator import answers, charging
 from pileward.simulator.habits import CARDS_MAX
 from pileward.simulator.memory import PileMemory
 from pileward.simulator.orders import Order
@@ -96,7 +96,7 @@ def test_a_question_is_answered_with_its_sequence(question: Frame, answer: Frame
 def test_every_frame_of_the_platform_is_either_answered_or_about_charges_begun_at_the_pile() -> None:
     down = {layout.frame for layouts in LAYOUTS.values() for layout in layouts if not layout.kind.is_uplink}
     missing = {kind.__name__ for kind in down - set(answers.ANSWERS)}
-    assert missing == {"StartRequestAnswer", "ParallelStartRequestAnswer"}
+    assert missing == {"ParallelStartRequestAnswer"}
 
 
 def test_real_time_data_is_sent_when_asked_for() -> None:
@@ -114,11 +114,13 @@ def test_real_time_data_is_sent_when_asked_for() -> None:
     ("is_plugged", "faults", "is_locked", "has_tariff", "reason"),
     [
         # plugged  faults  locked  tariff  reason
-        (False,    0,      False,  True,   answers.NOT_PLUGGED),
-        (False,    1,      True,   False,  answers.NOT_PLUGGED),
-        (True,     0x40,   False,  True,   answers.DEVICE_FAULT),
-        (True,     0,      True,   True,   answers.DEVICE_FAULT),
-        (True,     0,      False,  False,  answers.DEVICE_FAULT),
+        (False,    0,      False,  True,   charging.NOT_PLUGGED),
+        (False,    1,      True,   False,  charging.NOT_PLUGGED),
+        (True,     0x40,   False,  True,   charging.DEVICE_FAULT),
+        (True,     0x10,   False,  True,   charging.DEVICE_OFFLINE),
+        (True,     0x80,   False,  True,   0),
+        (True,     0,      True,   True,   charging.DEVICE_FAULT),
+        (True,     0,      False,  False,  charging.DEVICE_FAULT),
         (True,     0,      False,  True,   0),
     ],
 )  # fmt: skip
@@ -128,22 +130,12 @@ def test_why_a_charge_cannot_start(
     bench = Bench()
     bench.log_in()
     pile = bench.pile
-    pile.set_plugged(1, is_plugged)
-    pile.set_faults(begin=faults, gun_no=1)
+    pile.set_plugged(1, is_plugged, bench.now)
+    pile.set_faults(bench.now, begin=faults, gun_no=1)
     pile.memory.is_locked = is_locked
     if not has_tariff:
         pile.memory.tariff = None
-    assert answers.start_refusal(pile, pile.gun(1)) == reason
-
-
-def test_a_gun_without_a_power_unit_refuses_the_start() -> None:
-    bench = Bench()
-    bench.log_in()
-    bench.pile.set_plugged(1, True)
-    bench.settle()
-    bench.sent.clear()
-    bench.give(RemoteStart(TRADE, CODE, 1, NONE, NONE, 5000))
-    assert bench.only(RemoteStartAnswer).fail_reason == answers.NO_POWER_UNIT
+    assert charging.start_refusal(pile, pile.gun(1)) == reason
 
 
 def test_cards_are_stored_found_and_removed() -> None:

@@ -20,11 +20,12 @@ from pileward.simulator.dice import Dice
 from pileward.simulator.fate import Fate
 from pileward.simulator.habits import make_nameplate
 from pileward.simulator.histogram import Histogram
-from pileward.simulator.memory import HeldTariff, MemoryFolder, PileMemory, StoredRecord
+from pileward.simulator.memory import MemoryFolder, PileMemory, StoredRecord
 from pileward.simulator.plan import PER_SOURCE, Plan, first_code_of, is_loopback, source_of
 from pileward.simulator.profiles import CALM, FAULTS, PROFILES, ROUGH, STEADY, Hazard, Slip
 from pileward.simulator.summary import summary_line
 from pileward.simulator.tally import Tally
+from pileward.simulator.tariff import HeldTariff
 from pileward.simulator.timers import NEVER, Timers
 from tests.unit.simulator_street import CODE
 
@@ -254,4 +255,7 @@ def test_the_summary_line_tells_rates_and_news() -> None:
     tally.events[Hazard.PLUG] += 3
     tally.events["lost"] += 1
     line = summary_line(before, tally.snapshot(), 20, 10.0)
-    assert line == "在线 online 19/20 · 上行 up 5/s · 下行 down 0/s · 插枪 plug 3 · 连接丢失 lost 1"
+    assert (
+        line
+        == "在线 online 19/20 · 充电 charging 0 · 上行 up 5/s · 下行 down 0/s · 插枪 plug 3 · 连接丢失 lost 1"
+    )

@@ -191,23 +191,23 @@ def test_the_clock_is_set_and_drifts() -> None:
 def test_plug_and_fault_are_reported_at_once_and_only_on_change() -> None:
     bench = Bench()
     bench.log_in()
-    bench.pile.set_plugged(2, True)
+    bench.pile.set_plugged(2, True, bench.now)
     bench.settle()
     report = bench.only(RealTimeData)
     assert (report.gun_no, report.status, report.gun_plugged, report.gun_homed) == (2, 2, 1, 0)
     assert bench.pile.memory.plugged == [2]
-    bench.pile.set_plugged(2, True)
-    bench.pile.set_plugged(9, True)
+    bench.pile.set_plugged(2, True, bench.now)
+    bench.pile.set_plugged(9, True, bench.now)
     bench.settle()
     assert bench.sent == []
 
-    bench.pile.set_faults(begin=0x0001)
+    bench.pile.set_faults(bench.now, begin=0x0001)
     bench.settle()
     reports = [frame for frame in bench.frames() if isinstance(frame, RealTimeData)]
     assert [(each.gun_no, each.status, each.hardware_fault) for each in reports] == [(1, 1, 1), (2, 1, 1)]
     bench.wait(10.0)
     assert {frame.gun_status for frame in bench.frames() if isinstance(frame, Heartbeat)} == {1}
-    bench.pile.set_faults(end=0xFFFF, gun_no=1)
+    bench.pile.set_faults(bench.now, end=0xFFFF, gun_no=1)
     bench.settle()
     assert bench.only(RealTimeData).status == 2
 
@@ -255,7 +255,7 @@ def test_a_power_cut_leaves_without_a_word_and_comes_back() -> None:
     bench = Bench()
     bench.log_in()
     bench.pile.qr_prefix = "https://example.org/"
-    bench.pile.cut_power()
+    bench.pile.cut_power(bench.now)
     bench.settle()
     assert bench.orders == [Order.FADE]
     assert bench.pile.phase is Phase.OFF
