@@ -356,7 +356,7 @@ class PileActor(Supervised):
                     break
         if after is not before:
             self.around.seen[after.config.pile_code] = after
-            if after.guns is not before.guns or after.status is not before.status:
+            if after.status is not before.status or not _same_states(before, after):
                 self._note_changes(before, after, type(event), now)
         elif not effects and (before.status, type(event)) not in BY_PAIR:
             self.around.metrics.misplaced[f"{type(event).__name__} in {before.status.name}"] += 1
@@ -575,6 +575,19 @@ class PileActor(Supervised):
         data["pending_writes"] = len(self.held) if self.held else 0
         data["silent_s"] = round(self.clock.monotonic() - self.heard_at, 1) if self.heard_at else None
         return data
+
+
+def _same_states(before: Pile, after: Pile) -> bool:
+    """Whether all guns are in the states they were in: nearly every report only brings new values."""
+    old, new = before.guns, after.guns
+    if old is new:
+        return True
+    if len(old) != len(new):
+        return False
+    for one, two in zip(old, new, strict=True):  # noqa: SIM110 - a generator costs more than all of this
+        if one is not two and one.state is not two.state:
+            return False
+    return True
 
 
 _TIMERS: Final[dict[str, type]] = {
