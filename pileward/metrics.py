@@ -173,7 +173,7 @@ class Metrics:
         yield _by("garbage", "damaged frames", "reason", self.garbage)
         yield _by("implausible", "impossible values in good frames", "field", self.implausible)
         yield _by("misplaced", "frames that may not be where they came", "reason", self.misplaced)
-        yield _gauge("paused_sockets", "sockets not read because their pile lags", self.paused_sockets)
+        yield _gauge("paused_sockets", "sockets held back: a pile lags or too much comes", self.paused_sockets)
         yield _histogram("heartbeat_seconds", "heartbeat received to answer written", self.heartbeat_s)
         yield _counter("logins_accepted", "logins accepted", self.logins_accepted)
         yield _by("logins_refused", "logins refused", "reason", self.logins_refused)

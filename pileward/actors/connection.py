@@ -99,10 +99,10 @@ class ConnectionActor(Supervised):
 
     def started(self, restarted: bool) -> None:
         """Begin to wait for a login; after a failure, close."""
+        self._clock = self.clock
         if restarted:
             self.socket.close("failed")
             return
-        self._clock = self.clock
         self.quota_at = self._clock.monotonic()
         self.arm("login", self.limits.login_within_s)
 
@@ -283,7 +283,6 @@ class ConnectionActor(Supervised):
         return False
 
     def _hold_back(self) -> None:
-        self.around.metrics.paused_sockets += 1
         self.socket.pause()
         self.arm("resume", PAUSE_CHECK_S)
 

@@ -72,7 +72,16 @@ class GatewayActor(Supervised):
 class PileSocket(asyncio.Protocol):
     """One socket: moves bytes between the transport and its connection actor."""
 
-    __slots__ = ("_gateway", "_is_paused", "_owner", "_reason", "_transport", "_waiting", "remote_address")
+    __slots__ = (
+        "_gateway",
+        "_is_held_back",
+        "_is_paused",
+        "_owner",
+        "_reason",
+        "_transport",
+        "_waiting",
+        "remote_address",
+    )
 
     def __init__(self, gateway: TcpGateway) -> None:
         self._gateway = gateway
@@ -80,7 +89,10 @@ class PileSocket(asyncio.Protocol):
         self._owner: Any = None
         self._waiting: list[Any] | None = None
         self._reason = ""
+        self._is_held_back = False
+        """It is not read for now."""
         self._is_paused = False
+        """It is not written to for now: the peer does not read."""
         self.remote_address = ""
 
     # --- from the loop ----------------------------------------------------------------------------------
@@ -102,6 +114,7 @@ class PileSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: its actor is told once."""
+        self._hold_back(False)
         self._gateway.closed(self)
         reason = self._reason or ("peer_closed" if exc is None else "network_error")
         if self._owner is not None:
@@ -148,11 +161,17 @@ class PileSocket(asyncio.Protocol):
         """Stop reading."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+            self._hold_back(True)
 
     def resume(self) -> None:
         """Read on."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+            self._hold_back(False)
+
+    def _hold_back(self, is_held_back: bool) -> None:
+        self._gateway.around.metrics.paused_sockets += is_held_back - self._is_held_back
+        self._is_held_back = is_held_back
 
     def pause_writing(self) -> None:
         """From the loop: the peer does not read as fast as it is written to."""
