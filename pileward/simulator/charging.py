@@ -264,7 +264,7 @@ def _report(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     if charge.idle_at and charge.idle_at <= charge.reports <= charge.idle_at + 1:
         pile.tell(gun.idle_frame(pile.code))
         return
-    pile.tell(gun.real_time(pile.code, pile.ways))
+    pile.tell(gun.real_time(pile.code))
     if not charge.is_ac:
         pile.tell(bms.demand(charge, pile.code, pile.ways.current_sign))
         pile.tell(bms.information(charge, pile.code))
@@ -355,7 +355,7 @@ def end(pile: SimPile, gun: Gun, stop: Stop, now: float) -> None:
     charge = _end_in_silence(pile, gun, stop.code, now)
     if not charge.is_ac and (frame := bms.abort(charge, pile.code, stop)) is not None:
         pile.tell(frame)
-    pile.tell(gun.ended_frame(pile.code, charge, pile.ways))
+    pile.tell(gun.ended_frame(pile.code, charge))
     if not charge.is_ac and charge.started_at is not None:
         pile.tell(bms.charge_end(charge, pile.code))
     pile.timers.arm(RECORD + charge.trade_no, now + charge.record_after_s)

@@ -39,10 +39,12 @@ class Gun:
         "requested_with",
         "says_stopped",
         "screen",
+        "ways",
     )
 
-    def __init__(self, no: int, is_plugged: bool) -> None:
+    def __init__(self, no: int, is_plugged: bool, ways: Ways = Ways()) -> None:  # noqa: B008 - frozen
         self.no = no
+        self.ways = ways
         self.is_plugged = is_plugged
         self.is_fates = False
         """Whether the car came by the pile's own fate, which may take it away again."""
@@ -76,18 +78,18 @@ class Gun:
         """0x03: alive, and whether healthy."""
         return Heartbeat(pile_no=pile_code, gun_no=self.no, gun_status=1 if self.faults else 0)
 
-    def real_time(self, pile_code: str, ways: Ways) -> RealTimeData:
+    def real_time(self, pile_code: str) -> RealTimeData:
         """0x13: everything about this gun."""
         charge = self.charge
         if charge is None or charge.stage is not Stage.CHARGING:
             return self.idle_frame(pile_code)
-        return self._of_charge(pile_code, charge, ways)
+        return self._of_charge(pile_code, charge)
 
-    def ended_frame(self, pile_code: str, charge: Charge, ways: Ways) -> RealTimeData:
+    def ended_frame(self, pile_code: str, charge: Charge) -> RealTimeData:
         """The first 0x13 after a charge; some makers still name it, others are done with it."""
-        if not ways.names_ended or charge.started_at is None:
+        if not self.ways.names_ended or charge.started_at is None:
             return self.idle_frame(pile_code)
-        return self._of_charge(pile_code, charge, ways)
+        return self._of_charge(pile_code, charge)
 
     def idle_frame(self, pile_code: str) -> RealTimeData:
         """0x13 while no charge runs."""
@@ -112,7 +114,7 @@ class Gun:
             hardware_fault=self.faults,
         )
 
-    def _of_charge(self, pile_code: str, charge: Charge, ways: Ways) -> RealTimeData:
+    def _of_charge(self, pile_code: str, charge: Charge) -> RealTimeData:
         """0x13 with the values of a charge; an AC pile knows nothing of the battery (YKC 1.6, 0x13)."""
         amps = charge.amps
         energy = charge.energy_e4_kwh
@@ -128,6 +130,6 @@ class Gun:
             charge_minutes=charge.minutes,
             remaining_minutes=0 if charge.is_ac or not amps else charge.minutes_left,
             energy_e4_kwh=energy,
-            loss_energy_e4_kwh=0 if ways.is_loss_zero else energy,
+            loss_energy_e4_kwh=0 if self.ways.is_loss_zero else energy,
             amount_e4_yuan=charge.amount_e4_yuan,
         )

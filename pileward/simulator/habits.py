@@ -80,13 +80,13 @@ class Nameplate(msgspec.Struct, frozen=True):
 class Ways(msgspec.Struct, frozen=True):
     """Where makers differ and nobody is wrong; drawn once for each pile."""
 
-    current_sign: int
+    current_sign: int = -1
     """-1: charging currents are negative in BMS frames, as in GB/T 27930; 1: positive."""
-    money_stop_code: int
+    money_stop_code: int = 0x43
     """Stop reason when the balance is used up."""
-    is_loss_zero: bool
+    is_loss_zero: bool = False
     """Loss energy is sent as 0 when no loss ratio is set, else as the energy itself."""
-    names_ended: bool
+    names_ended: bool = False
     """The first real-time frame after a charge still carries its number."""
 
 

@@ -109,7 +109,7 @@ class SimPile:
         self.memory = memory if memory is not None else PileMemory()
         self.is_dirty = False
         """Whether the memory changed since the shell last saved it."""
-        self.guns = tuple(Gun(no, no in self.memory.plugged) for no in range(1, plate.guns + 1))
+        self.guns = tuple(Gun(no, no in self.memory.plugged, self.ways) for no in range(1, plate.guns + 1))
         self.phase = Phase.OFF
         self.timers = Timers()
         self.qr_prefix = ""
@@ -360,7 +360,7 @@ class SimPile:
 
     def report(self, gun: Gun, sequence: int | None = None) -> None:
         """Send real-time data of one gun, on its own account or as an answer."""
-        frame = gun.real_time(self.code, self.ways)
+        frame = gun.real_time(self.code)
         if sequence is None:
             self.ask(frame)
         else:
