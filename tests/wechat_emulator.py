@@ -23,6 +23,7 @@ from typing import Any
 
 import aiohttp
 import httpx
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -31,6 +32,7 @@ from pileward.config.settings import load
 from pileward.emulators.wechat.emulator import Options
 from pileward.emulators.wechat.keys import Keyring, openid_of
 from pileward.emulators.wechat.server import Server
+from pileward.integrations.wechat_account import Account
 from pileward.integrations.wechat_login import WeChatLogins
 from pileward.integrations.wechat_pay import WeChatPay
 from pileward.messages.payments import (
@@ -46,6 +48,8 @@ from pileward.messages.payments import (
 from tests.waiting import until
 
 READY_WITHIN_S = 30.0
+ORIGIN_MS = round(datetime(2026, 1, 5, 2, tzinfo=UTC).timestamp() * 1000)
+"""Business time begins at ten in the morning in China, so that no test runs over midnight."""
 USER = "driver-1"
 
 
@@ -140,14 +144,7 @@ class Wechat:
 
     async def confirm(self, params: PayParams, **changes: Any) -> str:
         """Pay as the mini-program would; returns what `wx.requestPayment` says."""
-        shown = {
-            "timeStamp": params.time_stamp,
-            "nonceStr": params.nonce_str,
-            "package": params.package,
-            "signType": params.sign_type,
-            "paySign": params.pay_sign,
-        }
-        told = await self.control("pay", **(shown | changes))
+        told = await self.control("pay", **(msgspec.to_builtins(params) | changes))
         return str(told["errMsg"])
 
     async def paid(self, order: PrepayOrder) -> Payment:
@@ -213,42 +210,50 @@ async def little_world(
     options: Options, *, read_s: float = 5.0, unix_time: Callable[[], float] = time.time
 ) -> AsyncIterator[Wechat]:
     """Emulator, client and merchant's server; the real time is the emulator's, `read_s` the client's."""
+    async with contextlib.AsyncExitStack() as stack:
+        merchant = await stack.enter_async_context(receiving())
+        server = await stack.enter_async_context(
+            Server(msgspec.structs.replace(options, notify_base_url=merchant.url), unix_time)
+        )
+        account, logins = client_settings(server.settings_path)
+        pay = merchant.pay = WeChatPay(account, read_s=read_s)
+        for client in (pay, logins):
+            await client.start()
+            stack.push_async_callback(client.close)
+        world = Wechat(server, merchant, pay, logins)
+        stack.push_async_callback(world.close)
+        yield world
+
+
+def client_settings(path: Path) -> tuple[Account, WeChatLogins]:
+    """Account and logins from the settings file that an emulator wrote, by the way the server takes."""
+    settings = load(path, environ={}).wechat
+    pay, logins = make_payments(settings), make_logins(settings)
+    assert pay is not None
+    assert logins is not None
+    return pay.account, logins
+
+
+@contextlib.asynccontextmanager
+async def receiving() -> AsyncIterator[Merchant]:
+    """A merchant's server that listens; its client comes later."""
     merchant = Merchant()
     app = web.Application()
     app.router.add_post("/{path:.*}", merchant.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    merchant.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    options = Options(
-        state=options.state,
-        scale=options.scale,
-        origin_ms=options.origin_ms,
-        refund_after_s=options.refund_after_s,
-        notify_base_url=merchant.url,
-    )
-    async with Server(options, unix_time) as server:
-        settings = load(server.settings_path, environ={}).wechat
-        made, logins = make_payments(settings), make_logins(settings)
-        assert made is not None
-        assert logins is not None
-        pay = merchant.pay = WeChatPay(made.account, read_s=read_s)
-        await pay.start()
-        await logins.start()
-        world = Wechat(server, merchant, pay, logins)
-        try:
-            yield world
-        finally:
-            await world.close()
-            await pay.close()
-            await logins.close()
-            await runner.cleanup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        merchant.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield merchant
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture
 async def wechat(wechat_state: Path) -> AsyncIterator[Wechat]:
     """A little world in which refunds arrive at once."""
-    async with little_world(Options(state=wechat_state, refund_after_s=0.0)) as world:
+    async with little_world(Options(state=wechat_state, origin_ms=ORIGIN_MS, refund_after_s=0.0)) as world:
         yield world
 
 
@@ -285,17 +290,26 @@ class EmulatorProcess:
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         """End it, as a crash would unless told otherwise; returns its exit code."""
         assert self._process is not None
-        self._process.send_signal(how)
+        if self._process.poll() is None:
+            self._process.send_signal(how)
         return self._process.wait(timeout=15)
 
 
 @pytest.fixture
 def wechat_process(wechat_state: Path) -> Iterator[EmulatorProcess]:
-    """A running process; refunds wait for the control API for a day of business time."""
-    process = EmulatorProcess(wechat_state, "--refund-after", "86400")
+    """A running process."""
+    with running(EmulatorProcess(wechat_state)) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running(process: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """Start a process, and leave none behind."""
     process.start()
-    yield process
-    process.end()
+    try:
+        yield process
+    finally:
+        process.end()
 
 
 async def control_of(url: str, path: str, method: str = "POST", **body: Any) -> Any:
