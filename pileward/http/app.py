@@ -7,13 +7,16 @@ from typing import Final
 
 from aiohttp import web
 
-from pileward.http import auth, feed, health, middleware, pages, websockets
+from pileward.http import auth, callbacks, feed, health, idempotency, middleware, pages, websockets
 from pileward.http.admin import alarms, audit, commands, discovered, pile_models, piles, stations, tariffs
 from pileward.http.api import Api, mount
 from pileward.http.debug import actors as debug_actors
 from pileward.http.debug import frames as debug_frames
 from pileward.http.debug import page as debug_page
-from pileward.http.node import NODE, Node
+from pileward.http.driver import live, login, prepays, sessions
+from pileward.http.driver import stations as driver_stations
+from pileward.http.driver.tokens import DriverTokens
+from pileward.http.node import CHARGING, NODE, ChargingNode, Node
 
 BODY_MAX: Final = 256 * 1024
 """Bytes of a request body; the largest honest one, a tariff, has a few thousand."""
@@ -27,6 +30,12 @@ GROUPS: Final[Sequence[Api]] = (
     discovered.api,
     alarms.api,
     audit.api,
+    login.api,
+    driver_stations.api,
+    prepays.api,
+    sessions.api,
+    live.api,
+    callbacks.api,
     feed.api,
     debug_actors.api,
     debug_frames.api,
@@ -44,7 +53,11 @@ def make_app(node: Node) -> web.Application:
         middlewares=[middleware.identify, middleware.explain, auth.authenticate],
     )
     app[NODE] = node
+    if isinstance(node, ChargingNode):
+        app[CHARGING] = node
+    app[auth.TOKENS] = DriverTokens(node.driver_key)
     auth.prepare(app)
+    idempotency.prepare(app)
     websockets.prepare(app)
     operations = mount(app, GROUPS)
     pages.prepare(app, operations)

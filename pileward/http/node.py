@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+import msgspec
 from aiohttp import web
 
 from pileward.actors.frame_tail import FrameTail
 from pileward.messages.events import AlarmChanged, PileChanged
-from pileward.messages.live import StationView
+from pileward.messages.live import PileView, StationView
 from pileward.metrics import Metrics
 from pileward.models.database import Database
-from pileward.ports import Bus
+from pileward.ports import Bus, Logins
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -60,6 +61,16 @@ class Node(Protocol):
         """When the process began, UTC, on the engine's clock."""
         ...
 
+    @property
+    def logins(self) -> Logins | None:
+        """Who vouches for drivers; None: nobody can log in."""
+        ...
+
+    @property
+    def driver_key(self) -> bytes:
+        """The key that signs drivers' access tokens."""
+        ...
+
     async def fleet_changed(self, kind: str, key: str) -> None:
         """Tell the actors concerned that staff changed a row; returns when a new pile has its actor.
 
@@ -75,6 +86,10 @@ class Node(Protocol):
         """Everything that is shown to the public, as it is at this moment; does not wait."""
         ...
 
+    def pile_shown(self, pile_code: str) -> PileView | None:
+        """One pile as it is shown to the public, at this moment; None when it has no actor."""
+        ...
+
     def recent_events(self) -> Sequence[PileChanged | AlarmChanged]:
         """The last few dozen events, oldest first."""
         ...
@@ -84,4 +99,38 @@ class Node(Protocol):
         ...
 
 
+class Serials(Protocol):
+    """Numbers of charges."""
+
+    def next(self, now: datetime) -> str:
+        """A serial that was never given out."""
+        ...
+
+
+class Merchant(msgspec.Struct, frozen=True):
+    """Who takes the money, and the app in which it is paid."""
+
+    channel: str
+    mchid: str
+    appid: str
+
+
+@runtime_checkable
+class ChargingNode(Node, Protocol):
+    """A process in which drivers can charge and pay."""
+
+    @property
+    def payments(self) -> Any:
+        """The payments actor."""
+        ...
+
+    @property
+    def serials(self) -> Serials: ...
+
+    @property
+    def merchant(self) -> Merchant: ...
+
+
 NODE: Final = web.AppKey("node", Node)
+CHARGING: Final = web.AppKey("charging_node", ChargingNode)
+"""The same node, set only where payments are switched on."""

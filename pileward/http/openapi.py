@@ -18,10 +18,14 @@ _DRIVER: Final = ("driver_token_required", "driver_token_wrong", "driver_token_e
 
 REFUSALS: Final = {
     400: "值不可接受 / a value that cannot be accepted",
+    401: "身份无法确认 / who it is cannot be proven",
+    403: "不允许 / not allowed",
     404: "所指之物不存在 / what was named does not exist",
     409: "与当前状态冲突 / in conflict with the present state",
+    413: "过大 / too large",
     426: "websocket_required",
     429: "too_many_requests",
+    502: "支付方未接受 / the payment provider refused",
     503: "actor_quarantined, actor_gone, not_ready",
     504: "no_answer",
 }

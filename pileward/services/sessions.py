@@ -289,10 +289,14 @@ async def session_by_serial(
 
 
 async def sessions_of_driver(
-    driver_id: int, *, cursor: str | None = None, limit: int = PAGE_DEFAULT
+    driver_id: int, *, is_over: bool | None = None, cursor: str | None = None, limit: int = PAGE_DEFAULT
 ) -> Page[SessionRow]:
-    """A driver's charges, newest first."""
-    return await _list(ChargingSession.filter(driver_id=driver_id), cursor, limit)
+    """A driver's charges, newest first: all, those that are over, or those that are not."""
+    query = ChargingSession.filter(driver_id=driver_id)
+    over = [state.word for state in OVER]
+    if is_over is not None:
+        query = query.filter(state__in=over) if is_over else query.exclude(state__in=over)
+    return await _list(query, cursor, limit)
 
 
 async def list_sessions(
@@ -302,6 +306,7 @@ async def list_sessions(
     pile_code: str | None = None,
     driver_id: int | None = None,
     state: SessionState | None = None,
+    is_held: bool | None = None,
     cursor: str | None = None,
     limit: int = PAGE_DEFAULT,
 ) -> Page[SessionRow]:
@@ -315,6 +320,8 @@ async def list_sessions(
         scope["driver_id"] = driver_id
     if state is not None:
         scope["state"] = state.word
+    if is_held is not None:
+        scope["is_held"] = is_held
     return await _list(ChargingSession.filter(**scope), cursor, limit)
 
 

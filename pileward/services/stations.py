@@ -85,8 +85,8 @@ async def add_station(who: Who, new: NewStation) -> StationView:
     at = utc(who.at)
     values = msgspec.structs.asdict(new)
     row = await Station.create(operator_id=who.operator_id, created_at=at, updated_at=at, **values)
-    await note(who, "station.add", "station", str(row.id), None, _view(row))
-    return _view(row)
+    await note(who, "station.add", "station", str(row.id), None, station_view(row))
+    return station_view(row)
 
 
 async def change_station(who: Who, station_id: int, change: StationChange) -> StationView:
@@ -110,13 +110,13 @@ async def get_station(operator_id: int, station_id: int) -> StationView:
         raise NotFoundError(
             "station_not_found", "没有这个场站", f"station {station_id} does not exist", field="station_id"
         )
-    return _view(row)
+    return station_view(row)
 
 
 async def find_station(operator_id: int, code: str) -> StationView | None:
     """The station with an operator's own code."""
     row = await Station.get_or_none(code=code, operator_id=operator_id)
-    return None if row is None else _view(row)
+    return None if row is None else station_view(row)
 
 
 async def list_stations(
@@ -124,12 +124,12 @@ async def list_stations(
 ) -> Page[StationView]:
     """Stations, oldest first."""
     found, following = await page(Station.filter(operator_id=operator_id), "station", cursor, limit)
-    return Page([_view(row) for row in found], following)
+    return Page([station_view(row) for row in found], following)
 
 
 async def load_stations() -> list[StationView]:
     """Every station of every operator, for the live picture."""
-    return [_view(row) for row in await Station.all().order_by("id")]
+    return [station_view(row) for row in await Station.all().order_by("id")]
 
 
 async def pile_codes_of_station(operator_id: int, station_id: int) -> list[str]:
@@ -160,7 +160,8 @@ async def _check(operator_id: int, code: object, tariff_id: object, except_id: i
         )
 
 
-def _view(row: Station) -> StationView:
+def station_view(row: Station) -> StationView:
+    """A row as it is shown."""
     return StationView(
         id=row.id,
         code=row.code,

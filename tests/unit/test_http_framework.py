@@ -248,7 +248,12 @@ def test_the_documentation_lists_every_route() -> None:
     """docs/http-api.md, between the marks: one row for each route, in the order of the API page."""
     from pileward.http.app import GROUPS
 
-    who = {Access.PUBLIC: "everybody", Access.OPERATOR: "token", Access.OPERATOR_BROWSER: "token or cookie"}
+    who = {
+        Access.PUBLIC: "everybody",
+        Access.OPERATOR: "token",
+        Access.OPERATOR_BROWSER: "token or cookie",
+        Access.DRIVER: "driver",
+    }
     rows = [
         f"| `{op.method} {op.path}` | {who[op.access]} | {op.summary} |"
         for group in GROUPS
