@@ -131,6 +131,11 @@ def is_ykc_pile_code(text: str) -> bool:
     return len(text) == 14 and text.isascii() and text.isdigit() and text.strip("0") != ""
 
 
+def is_code_of(protocol: str, text: str) -> bool:
+    """Tell whether a text can be a pile code in this protocol."""
+    return is_ykc_pile_code(text) if protocol == "ykc" else is_pile_code(text)
+
+
 class ReportedStatus(enum.IntEnum):
     """What a pile says of a gun, before the platform derives a state from it."""
 

@@ -158,16 +158,18 @@ class HandPile:
         self.peer.say(frames.SetTimeAnswer(pile_no=self.code, time=told))
 
 
-async def knock(street: Street, receive_buffer: int | None = None) -> Peer:
+async def knock(street: Street, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Peer:
     """Connect to the node; `receive_buffer` makes a small one, for a peer that does not read."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
+    sock.bind((source, 0))
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.setblocking(False)
     await loop.sock_connect(sock, ("127.0.0.1", street.node.ykc_port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _, peer = await loop.create_connection(Peer, sock=sock)
+    street.at_end.append(peer.transport.abort)
     return peer
 
 

@@ -54,6 +54,8 @@ class Street:
     def __init__(self, environ: dict[str, str], clock: ManualClock) -> None:
         self.environ = environ
         self.clock = clock
+        self.at_end: list[Callable[[], object]] = []
+        """Called when the street is closed, for what else stands on it."""
         self._is_up = False
 
     async def open(self) -> None:
@@ -100,6 +102,8 @@ class Street:
 
     async def close(self) -> None:
         """End everything."""
+        for end in self.at_end:
+            end()
         await self.fleet.close()
         await self.stop()
 

@@ -29,7 +29,7 @@ from pileward.messages.uplinks import Login, Malformed
 from pileward.ports import tail_topic
 from pileward.services.discovered import SaveDiscovered
 from pileward.services.pile_facts import LoginFacts
-from pileward.values import is_pile_code
+from pileward.values import is_code_of
 
 log = logger(__name__)
 
@@ -91,6 +91,8 @@ class ConnectionActor(Supervised):
         self.quota = float(requirements.limits.frames_burst)
         self.quota_at = 0.0
         self.is_partial = False
+        self.is_paused = False
+        self.resume_at = 0.0
         self.watched: dict[str, float] | None = None
         self.told: Counter[tuple[str, str]] | None = None
         metrics = requirements.around.metrics
@@ -184,7 +186,7 @@ class ConnectionActor(Supervised):
             return
         address = around.piles.get(code)
         if address is None:
-            if is_pile_code(code):
+            if is_code_of(self.protocol, code):
                 self._discover(login)
             self._refuse(login, "unknown_pile")
         elif code not in self.routes and len(self.routes) >= PILES_MAX:
@@ -271,8 +273,7 @@ class ConnectionActor(Supervised):
         if excess > 0:
             self.around.metrics.misplaced["too_many_frames"] += 1
             self._tell("too_many_frames", next(iter(self.routes), ""), reason="rate", pause_s=excess / rate)
-            self.socket.pause()
-            self.arm("resume", excess / rate)
+            self._pause(excess / rate)
 
     def _may_speak(self, size: int) -> bool:
         """Before a login only so many bytes are looked at."""
@@ -283,8 +284,28 @@ class ConnectionActor(Supervised):
         return False
 
     def _hold_back(self) -> None:
+        self._pause(PAUSE_CHECK_S)
+
+    def _pause(self, for_s: float) -> None:
+        """Stop reading; a pause for another reason may make it longer, never shorter."""
+        until = self.turn.s + for_s
+        if not self.is_paused or until > self.resume_at:
+            self.resume_at = until
+            self.arm("resume", for_s)
+        self.is_paused = True
         self.socket.pause()
-        self.arm("resume", PAUSE_CHECK_S)
+
+    def _resume(self) -> None:
+        """Read on, unless a pile of this connection still lags."""
+        if any(address.room < INBOX_ROOM for address in self.routes.values()):
+            self.resume_at = self.turn.s + PAUSE_CHECK_S
+            self.arm("resume", PAUSE_CHECK_S)
+            return
+        self.is_paused = False
+        self.dialect.excuse(self.turn.s)
+        self.socket.resume()
+        if self.dialect.is_waiting:
+            self._await_rest()
 
     def _timer(self, name: str) -> None:
         if name == "login":
@@ -294,13 +315,11 @@ class ConnectionActor(Supervised):
             if not self.routes:
                 self.socket.close("login_refused")
         elif name == "resume":
-            if any(address.room < INBOX_ROOM for address in self.routes.values()):
-                self.arm("resume", PAUSE_CHECK_S)
-            else:
-                self.socket.resume()
+            self._resume()
         elif name == "partial":
             self.is_partial = False
-            self._received(b"")
+            if not self.is_paused:  # else its rest is perhaps there, and not read
+                self._received(b"")
 
     # --- down -------------------------------------------------------------------------------------------
 

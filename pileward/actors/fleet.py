@@ -7,16 +7,18 @@ tells people about it, takes a quarantined pile off the line with an alarm, and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from thespian.actors import ActorExitRequest, ChildActorExited
 
 from pileward.actors.connection_messages import PileUnlinked
 from pileward.actors.engine_failures import Failure
-from pileward.actors.pile import PileActor, PileStart
+from pileward.actors.gun_machine import GunState
+from pileward.actors.pile import QUARANTINE, PileActor, PileStart
 from pileward.actors.pile_commands import moment
-from pileward.actors.pile_state import new_pile
+from pileward.actors.pile_state import Pile, PileStatus, new_pile
 from pileward.actors.pile_view import pile_event
 from pileward.actors.store_messages import PileLoaded, Save
 from pileward.actors.supervised import Supervised
@@ -31,7 +33,6 @@ from pileward.values import Severity
 
 log = logger(__name__)
 
-QUARANTINE: Final = "quarantined"
 OpenAlarms = frozenset[tuple[str, int | None]]
 
 
@@ -197,7 +198,7 @@ class FleetActor(Supervised):
             self._publish(event)
             return
         self.around.quarantined[code] = failure.error
-        self._publish(msgspec.structs.replace(event, state=QUARANTINE))
+        self._publish(replace(event, state=QUARANTINE))
         zh = f"桩程序连续出错，已隔离：{failure.error}"
         en = f"the pile's actor failed repeatedly and is quarantined: {failure.error}"
         opened = OpenAlarm(code, None, QUARANTINE, Severity.FAULT, zh, en, moment(now))
@@ -205,6 +206,25 @@ class FleetActor(Supervised):
         self._publish_alarm(code, True, f"{zh} / {en}", now)
         if pile.link is not None:
             self.send(pile.link, PileUnlinked(code, QUARANTINE))
+        self._take_off_line(pile, now)
+
+    def _take_off_line(self, pile: Pile, now: int) -> None:
+        """Nobody watches over the pile any more: whoever reads its last state must not find it online."""
+        metrics = self.around.metrics
+        metrics.moved(metrics.piles, pile.status, PileStatus.OFFLINE)
+        for gun in pile.guns:
+            metrics.moved(metrics.guns, gun.state, GunState.OFFLINE)
+        guns = tuple(replace(gun, state=GunState.OFFLINE, since_ms=now) for gun in pile.guns)
+        self.around.seen[pile.code] = replace(
+            pile,
+            guns=guns,
+            status=PileStatus.OFFLINE,
+            since_ms=now,
+            reason=QUARANTINE,
+            link=None,
+            tariff_ok=False,
+            pending=(),
+        )
 
     def _revive(self, code: str, sender: Any) -> None:
         address = self.around.piles.get(code)

@@ -8,7 +8,7 @@ What others read of a pile (`Surroundings.seen`, the gauges) changes once a step
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -67,6 +67,9 @@ PENDING_WRITES_MAX: Final = 256
 
 As many as a pile may have stored while it was away and delivers in one go (docs/decisions/0005).
 """
+
+QUARANTINE: Final = "quarantined"
+"""Alarm of a pile whose actor failed too often."""
 
 COMMANDS_WAITING_MAX: Final = 64
 """Edges that may wait for one pile at a time."""
@@ -156,6 +159,7 @@ class PileActor(Supervised):
         self.spending: Spending = requirements.spending
         self.sessions: PileSessions | None = None
         self.opened = requirements.sessions
+        self.oddities: Counter[str] | None = None
 
     def started(self, restarted: bool) -> None:
         """A fresh actor shows its pile; a restarted one first loads it as it is now."""
@@ -316,7 +320,8 @@ class PileActor(Supervised):
             self.sessions.adopt(self)
         if before is not None:
             self.pile = msgspec.structs.replace(self.pile, orders=before.orders)
-        self.open_alarms = set(open_alarms)
+        # one alarm is not the actor's own: its supervisor opens and closes it, perhaps at this very moment
+        self.open_alarms = {alarm for alarm in open_alarms if alarm != (QUARANTINE, None)}
         self.heard_at = now = self.clock.monotonic()
         self.guns_heard_at = [now] * config.gun_count
         self.only()
@@ -546,7 +551,14 @@ class PileActor(Supervised):
             self.send(effect.link, PileUnlinked(self.pile.code, effect.reason))
 
     def _count(self, effect: fx.Count) -> None:
+        """Count it, and log the first, tenth, hundredth time of a kind on this pile."""
         self.around.metrics.misplaced[effect.name] += 1
+        if self.oddities is None:
+            self.oddities = Counter()
+        self.oddities[effect.name] += 1
+        times = self.oddities[effect.name]
+        if str(times).strip("0") == "1":
+            log.warning("odd_message", pile=self.pile.code, reason=effect.name, times=times)
 
     def _perform_persist(self, effect: fx.Persist) -> None:
         self._persist(effect)

@@ -72,6 +72,10 @@ class Dialect(Protocol):
         """Whether the beginning of a frame waits for its rest."""
         ...
 
+    def excuse(self, now: float) -> None:
+        """Give a waiting partial frame its time anew: its rest was not read, by no fault of the peer."""
+        ...
+
     def partial_deadline(self) -> float | None:
         """The monotonic time at which a waiting partial frame is given up; None when nothing waits."""
         ...

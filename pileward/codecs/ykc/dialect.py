@@ -120,6 +120,10 @@ class YkcDialect:
         """Whether the beginning of a frame waits for its rest."""
         return bool(self.stream.buffer)
 
+    def excuse(self, now: float) -> None:
+        """Give a waiting partial frame its time anew: its rest was not read, by no fault of the pile."""
+        self.stream.excuse(now)
+
     def partial_deadline(self) -> float | None:
         """When a waiting partial frame is given up (monotonic s): call `receive(b"", now)` then."""
         return self.stream.partial_deadline()

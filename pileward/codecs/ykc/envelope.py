@@ -82,6 +82,10 @@ class Stream:
         """When the waiting bytes are given up (monotonic s); None when none wait."""
         return self._progress_at + GIVE_UP_S if self.buffer else None
 
+    def excuse(self, now: float) -> None:
+        """Begin the waiting bytes' time anew."""
+        self._progress_at = now
+
     def receive(self, data: bytes, now: float) -> list[bytes | Garbage]:
         """Take bytes; return whole frames and garbage. Empty `data` only lets time pass."""
         if not self.buffer:
