@@ -79,6 +79,39 @@ class Histogram:
         return rows
 
 
+class Money:
+    """What is counted of payments and refunds; attributes are public on purpose."""
+
+    def __init__(self) -> None:
+        self.payments: Counts = Counts(int)
+        """Payments that are not over, by step, now."""
+        self.confirmed: Counts = Counts(int)
+        """Money that arrived, by what it means for its order."""
+        self.notifications: Counts = Counts(int)
+        """Notifications of providers: proven, or why not."""
+        self.refunds: Counts = Counts(int)
+        """Refunds that are not over, by step, now."""
+        self.refunds_ended: Counts = Counts(int)
+        """Refunds that are over, by how."""
+        self.transit_fen = 0
+        """Refunds decided and not yet back."""
+        self.outbox_age_s = 0.0
+        """Since the oldest refund was made that should have been asked for; clock seconds."""
+        self.calls: Counts = Counts(int)
+        """Calls to providers: `<call>:<done, or kind of failure>`."""
+
+    def families(self) -> Iterator[Metric]:
+        """Build the Prometheus families from what is counted now."""
+        yield _by_state("payments", "payments that are not over, by state", self.payments)
+        yield _by("payments_confirmed", "payments received", "verdict", self.confirmed)
+        yield _by("notifications", "notifications of providers", "outcome", self.notifications)
+        yield _by_state("refunds", "refunds that are not over, by state", self.refunds)
+        yield _by("refunds_ended", "refunds that are over", "state", self.refunds_ended)
+        yield _gauge("transit_fen", "refunds decided and not yet back, fen", self.transit_fen)
+        yield _gauge("outbox_age_seconds", "age of the oldest refund not asked for", self.outbox_age_s)
+        yield _by("provider_calls", "calls to providers", "call", self.calls)
+
+
 class Metrics:
     """All counters and gauges of one process; attributes are public on purpose."""
 
@@ -124,6 +157,7 @@ class Metrics:
         self.store_failures = 0
         self.samples_shed = 0
         self.records_dropped = 0
+        self.money = Money()
         # engine
         self.restarts = 0
         self.quarantines = 0
@@ -173,7 +207,9 @@ class Metrics:
         yield _by("garbage", "damaged frames", "reason", self.garbage)
         yield _by("implausible", "impossible values in good frames", "field", self.implausible)
         yield _by("misplaced", "frames that may not be where they came", "reason", self.misplaced)
-        yield _gauge("paused_sockets", "sockets held back: a pile lags or too much comes", self.paused_sockets)
+        yield _gauge(
+            "paused_sockets", "sockets held back: too much comes or a pile lags", self.paused_sockets
+        )
         yield _histogram("heartbeat_seconds", "heartbeat received to answer written", self.heartbeat_s)
         yield _counter("logins_accepted", "logins accepted", self.logins_accepted)
         yield _by("logins_refused", "logins refused", "reason", self.logins_refused)
@@ -184,6 +220,7 @@ class Metrics:
         yield _by("alarms_raised", "alarms raised", "code", self.alarms_raised)
         yield _by("commands", "commands to piles", "outcome", self.commands)
         yield from self._store()
+        yield from self.money.families()
         yield _counter("actor_restarts", "actors restarted after a failure", self.restarts)
         yield _counter("actor_quarantines", "actors quarantined after repeated failures", self.quarantines)
         for name, (meaning, read) in self._gauges.items():

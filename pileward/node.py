@@ -28,7 +28,10 @@ from pileward.actors.fleet import (
     TakePiles,
 )
 from pileward.actors.frame_tail import FrameTail
+from pileward.actors.money import MoneyPart
 from pileward.actors.pile_view import pile_view
+from pileward.actors.port_actor import PLATFORM
+from pileward.actors.serials import Serials
 from pileward.actors.store import Flush, StoreActor, StoreStart, Waiting
 from pileward.actors.store_messages import PileLoaded
 from pileward.actors.surroundings import Admission, Surroundings
@@ -44,7 +47,7 @@ from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
 from pileward.metrics import Metrics
 from pileward.models.database import Database
-from pileward.ports import Bus, Logins
+from pileward.ports import Bus, Logins, Payments
 from pileward.services import alarms, operators, pile_configs, sessions, showing
 from pileward.services.audit import Who
 from pileward.services.backend import DatabaseBackend
@@ -63,8 +66,15 @@ class Node:
     """One Pileward process, without its HTTP server."""
 
     def __init__(
-        self, settings: Settings, database: Database, bus: Bus, clock: Clock, logins: Logins | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        bus: Bus,
+        clock: Clock,
+        payments: Payments | None = None,
+        logins: Logins | None = None,
     ) -> None:
+        """The ports are not started yet; None: nobody can pay, nobody can log in."""
         self.settings = settings
         self.logins = logins
         chosen = settings.driver.token_key
@@ -78,6 +88,7 @@ class Node:
         self.system = ActorSystem(systemBase=self.engine, transientUnique=True)
         self.around = Surroundings(bus, self.metrics, self.tail, Admission(), self.engine.turn)
         self.fleet = Directory(self.around.piles)
+        self.money = MoneyPart(self.engine, self.around, database, payments, settings.node.number)
         self.started_at: datetime = clock.utc()
         self.waiting = Waiting()
         self.gateways: list[TcpGateway] = []
@@ -93,11 +104,15 @@ class Node:
         """
         operator = await operators.ensure_operator(self.clock.utc())
         await self.bus.start()
+        if self.logins is not None:
+            await self.logins.start()
         configs = await pile_configs.load_pile_configs(self.clock.utc())
         open_alarms = await alarms.open_of_all()
         await self._load_stations()
         backend = DatabaseBackend(self.database, self.clock.utc)
         self.around.store = self.engine.create(StoreActor, StoreStart(self.around, backend, self.waiting))
+        self._open_platform_alarms(open_alarms.pop(PLATFORM, frozenset()))
+        await self.money.start()
         opened: dict[str, list[OpenSession]] = {}
         for session in await sessions.open_sessions(self.database.connection):
             opened.setdefault(session.row.pile_code, []).append(session)
@@ -111,6 +126,7 @@ class Node:
         )
         self.around.fleet = self.engine.create(FleetActor, FleetStart(self.around, piles))
         await self.engine.ask_async(self.around.fleet, TakePiles(()), TAKE_WITHIN_S)
+        self.money.begin()
         gc.collect()
         gc.freeze()  # what was loaded stays; collections need not look at it again
         await self._listen()
@@ -124,12 +140,16 @@ class Node:
         """Stop listening, make everything taken durable, end the actors."""
         for gateway in self.gateways:
             await gateway.close()
+        await self.money.stop()
         if self.around.store is not None:
             try:
                 await self.engine.ask_async(self.around.store, Flush(), FLUSH_WITHIN_S)
             except Exception as error:
                 log.error("not_flushed", waiting=len(self.waiting.queue), error=repr(error))
         self.system.shutdown()
+        await self.money.close()
+        if self.logins is not None:
+            await self.logins.close()
         await self.bus.close()
         log.info("stopped")
 
@@ -154,7 +174,27 @@ class Node:
     def _ykc_dialect(self, on_frame: OnFrame) -> Dialect:
         return YkcDialect(CrcOrder.MIRROR, on_frame)
 
+    def _open_platform_alarms(self, opened: frozenset[tuple[str, int | None]]) -> None:
+        """Alarms about no pile that were open when the last process ended are open still."""
+        self.around.alarms[PLATFORM] = set(opened)
+        self.metrics.alarms_open += len(opened)
+
     # --- what HTTP asks ---------------------------------------------------------------------------------
+
+    @property
+    def payments(self) -> Any:
+        """Address of the payments actor."""
+        return self.around.payments
+
+    @property
+    def refunds(self) -> Any:
+        """Address of the refunds actor."""
+        return self.around.refunds
+
+    @property
+    def serials(self) -> Serials:
+        """Numbers of charges."""
+        return self.money.serials
 
     @property
     def ykc_port(self) -> int:

@@ -92,7 +92,7 @@ class Surroundings:
         self.seen: dict[str, Pile] = {}
         """The last state each pile actor published; values are frozen, so anybody may read them."""
         self.alarms: dict[str, set[tuple[str, int | None]]] = {}
-        """The alarms (kind, gun) that each pile actor has open, as the gauge counts them."""
+        """The alarms (kind, gun) that each pile actor has open, as the gauge counts them ("": platform)."""
         self.numbers = itertools.count(1)
         """For tickets and command ids: never one twice, so that an answer to an actor before its restart is
         not taken for one to the actor after it."""

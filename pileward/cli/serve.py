@@ -17,6 +17,7 @@ import uvloop
 from aiohttp import web
 
 from pileward import logs
+from pileward.cli.payments import make_logins, make_payments
 from pileward.clock import Clock
 from pileward.config import clock_state
 from pileward.config.settings import Settings, SettingsError, load
@@ -76,7 +77,14 @@ async def serve(settings: Settings, ready_file: Path | None) -> None:
 async def _start_node(settings: Settings, database: Database, stack: contextlib.AsyncExitStack) -> Node:
     for gap in await database.durability_gaps():
         logs.logger(__name__).warning("not_durable", setting=gap)
-    node = Node(settings, database, make_bus(settings.redis.url), make_clock(settings))
+    node = Node(
+        settings,
+        database,
+        make_bus(settings.redis.url),
+        make_clock(settings),
+        make_payments(settings.wechat),
+        make_logins(settings.wechat),
+    )
     token = await node.start()
     stack.push_async_callback(node.close)
     if token is not None:
