@@ -127,7 +127,7 @@ def _set_time(pile: SimPile, frame: SetTime, sequence: int, now: float) -> None:
 def _read(pile: SimPile, frame: ReadRealTimeData, sequence: int, now: float) -> None:
     gun = pile.gun(frame.gun_no)
     if gun is not None:
-        pile.report(gun, sequence)
+        pile.report(gun, now, sequence)
 
 
 def _start(pile: SimPile, frame: RemoteStart, sequence: int, now: float) -> None:

@@ -208,7 +208,7 @@ class SimPile:
         if not is_plugged and gun.charge is not None:
             charging.end(self, gun, stops.PULLED, now)
         elif self.phase is Phase.ONLINE:
-            self.report(gun)
+            self.report(gun, now)
         if not is_plugged:
             self.memory.cars.pop(gun_no, None)
         elif self.phase is Phase.ONLINE:
@@ -233,7 +233,7 @@ class SimPile:
                 charging.fault_came(self, gun, now)
                 # A charge that the fault ended has said so with the fault in it.
                 if self.phase is Phase.ONLINE and gun.charge is charge:
-                    self.report(gun)
+                    self.report(gun, now)
 
     def press_stop(self, gun_no: int, now: float) -> None:
         """Somebody presses the stop button of a gun."""
@@ -358,8 +358,10 @@ class SimPile:
         if self._reboots_when_idle and self.is_idle:
             self.reboot(now)
 
-    def report(self, gun: Gun, sequence: int | None = None) -> None:
-        """Send real-time data of one gun, on its own account or as an answer."""
+    def report(self, gun: Gun, now: float, sequence: int | None = None) -> None:
+        """Send real-time data of one gun as it is now, on its own account or as an answer."""
+        if gun.charge is not None:
+            gun.charge.advance(now, self.clock)
         frame = gun.real_time(self.code)
         if sequence is None:
             self.ask(frame)
@@ -512,14 +514,14 @@ class SimPile:
     def _report_all(self, now: float) -> None:
         self.timers.arm(_REAL_TIME, now + self.habits.real_time_s)
         for gun in self.guns:
-            self.report(gun)
+            self.report(gun, now)
 
     def _report_idle(self, now: float) -> None:
         """The periodic report of guns that do not charge; those that do have a period of their own."""
         self.timers.arm(_REAL_TIME, now + self.habits.real_time_s)
         for gun in self.guns:
             if gun.charge is None:
-                self.report(gun)
+                self.report(gun, now)
 
     def _watch(self, now: float) -> None:
         """Give up a line on which nothing was answered; checked lazily, not re-armed by each answer."""

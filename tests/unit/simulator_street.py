@@ -74,10 +74,11 @@ class Bench:
         guns: int = 2,
         memory: PileMemory | None = None,
         habits: Habits | None = None,
+        plate: Nameplate | None = None,
     ) -> None:
         self.now = 0.0
         self.pile = SimPile(
-            Nameplate(CODE, guns),
+            plate or Nameplate(CODE, guns),
             seed=seed,
             profile=profile,
             memory=memory,
@@ -89,6 +90,9 @@ class Bench:
         """Bytes written and not yet looked at."""
         self.orders: list[Order] = []
         self.history: list[tuple[float, bytes | Order]] = []
+        self._unread: list[Frame] = []
+        self.said: list[Frame] = []
+        """What the pile said before the frame that `until` found."""
         self.pile.start(0.0)
         self.settle()
 
@@ -158,6 +162,32 @@ class Bench:
         """Let the platform answer both guns."""
         for gun in self.pile.guns:
             self.give(HeartbeatAnswer(CODE, gun.no, 0))
+
+    def live(self, seconds: float) -> list[tuple[float, Frame]]:
+        """Let time pass with a platform that answers heartbeats; what was said, and when."""
+        said: list[tuple[float, Frame]] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.wait(min(1.0, end - self.now))
+            self.answer_heartbeats()
+            said += [(self.now, frame) for frame in self.frames() if not isinstance(frame, Heartbeat)]
+        return said
+
+    def until(self, kind: type[F], within_s: float = 4 * 3600.0) -> F:
+        """Let time pass until the pile says a frame of this kind; what it said before is in `said`."""
+        end = self.now + within_s
+        self.said = []
+        while self.now < end:
+            self._unread += self.frames()
+            while self._unread:
+                frame = self._unread.pop(0)
+                if isinstance(frame, kind):
+                    return frame
+                if not isinstance(frame, Heartbeat):
+                    self.said.append(frame)
+            self.wait(1.0)
+            self.answer_heartbeats()
+        raise AssertionError(f"no {kind.__name__} in {within_s:g} s")
 
 
 class Platform:
