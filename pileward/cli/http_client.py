@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
@@ -33,12 +34,16 @@ class Server:
         request = Request(self.url + path, data=data, headers=headers, method=method)  # noqa: S310 - checked above
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
-                return json.loads(answer.read() or b"null")
+                told = answer.read()
         except HTTPError as error:
             raise click.ClickException(_problem(error)) from None
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"{self.url} 无法连接 / cannot be reached: {reason}") from None
+        try:
+            return json.loads(told or b"null")
+        except ValueError:
+            raise click.ClickException(f"{self.url} 不是 Pileward 服务 / is no Pileward server") from None
 
 
 def with_server(function: F) -> F:
@@ -84,6 +89,7 @@ def keep_token(state: Path, token: str) -> None:
     file = state / TOKEN_FILE
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
+        os.fchmod(descriptor, 0o600)  # the file may be there already, and readable for others
         opened.write(token + "\n")
 
 

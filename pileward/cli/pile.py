@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 from rich.console import Console
@@ -95,7 +96,7 @@ def adopt(
         body["kind"] = kind
     if power_kw is not None:
         body["rated_power_w"] = power_kw * 1_000
-    server.call("POST", f"{API}/discovered-piles/{pile_code}/adopt", body)
+    server.call("POST", f"{API}/discovered-piles/{quote(pile_code, safe='')}/adopt", body)
     click.echo(f"已接纳 / adopted: {pile_code}")
 
 
