@@ -221,7 +221,7 @@ class RefundsDesk:
     def _backed_off(self, row: RefundRow) -> datetime:
         now = self._clock.utc()
         if row.step in (RefundStep.NEW, RefundStep.SUBMITTED):
-            return rules.backed_off(row, now, self._random)
+            return rules.backed_off(row, now, self._random.random())
         return rules.next_look(row, row.step, now) or now
 
     def _count(self, call: str, answer: Any) -> Any:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime, timedelta
-from random import Random
 from typing import Final, NamedTuple
 
 from pileward.messages.charging import RefundCause, RefundRow, RefundStep
@@ -185,10 +184,10 @@ def may_ask_at(row: RefundRow) -> datetime | None:
     return None if row.submitted_at is None else row.submitted_at + timedelta(seconds=SPACING_S)
 
 
-def backed_off(row: RefundRow, now: datetime, random: Random) -> datetime:
-    """When to look again at what is not known; longer with each attempt."""
+def backed_off(row: RefundRow, now: datetime, chance: float) -> datetime:
+    """When to look again at what is not known; longer with each attempt. `chance`: from 0 to below 1."""
     base_s = BACKOFF_S[min(row.attempts, len(BACKOFF_S) - 1)]
-    return now + timedelta(seconds=base_s * (1 + JITTER * random.random()))
+    return now + timedelta(seconds=base_s * (1 + JITTER * chance))
 
 
 def next_poll(accepted_at: datetime, now: datetime) -> datetime:
