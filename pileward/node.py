@@ -41,6 +41,7 @@ from pileward.codecs.ykc.dialect import CrcOrder, YkcDialect
 from pileward.config.settings import Settings
 from pileward.gateway.tcp import SocketLimits, TcpGateway
 from pileward.http.driver.tokens import token_key
+from pileward.http.node import Merchant
 from pileward.logs import logger
 from pileward.messages.charging import OpenSession
 from pileward.messages.events import AlarmChanged, PileChanged
@@ -190,6 +191,11 @@ class Node:
     def refunds(self) -> Any:
         """Address of the refunds actor."""
         return self.around.refunds
+
+    @property
+    def merchant(self) -> Merchant:
+        """Who takes the drivers' money, and in which app."""
+        return Merchant("wechat", self.settings.wechat.mchid, self.settings.wechat.appid)
 
     @property
     def serials(self) -> Serials:

@@ -8,7 +8,21 @@ from typing import Final
 from aiohttp import web
 
 from pileward.http import auth, callbacks, feed, health, idempotency, middleware, pages, websockets
-from pileward.http.admin import alarms, audit, commands, discovered, pile_models, piles, stations, tariffs
+from pileward.http.admin import (
+    alarms,
+    audit,
+    commands,
+    discovered,
+    drivers,
+    ledger,
+    pile_models,
+    piles,
+    refunds,
+    reviews,
+    stations,
+    tariffs,
+)
+from pileward.http.admin import sessions as charges
 from pileward.http.api import Api, mount
 from pileward.http.debug import actors as debug_actors
 from pileward.http.debug import frames as debug_frames
@@ -16,7 +30,7 @@ from pileward.http.debug import page as debug_page
 from pileward.http.driver import live, login, prepays, sessions
 from pileward.http.driver import stations as driver_stations
 from pileward.http.driver.tokens import DriverTokens
-from pileward.http.node import CHARGING, NODE, ChargingNode, Node
+from pileward.http.node import NODE, Node
 
 BODY_MAX: Final = 256 * 1024
 """Bytes of a request body; the largest honest one, a tariff, has a few thousand."""
@@ -30,6 +44,11 @@ GROUPS: Final[Sequence[Api]] = (
     discovered.api,
     alarms.api,
     audit.api,
+    charges.api,
+    ledger.api,
+    refunds.api,
+    reviews.api,
+    drivers.api,
     login.api,
     driver_stations.api,
     prepays.api,
@@ -53,8 +72,6 @@ def make_app(node: Node) -> web.Application:
         middlewares=[middleware.identify, middleware.explain, auth.authenticate],
     )
     app[NODE] = node
-    if isinstance(node, ChargingNode):
-        app[CHARGING] = node
     app[auth.TOKENS] = DriverTokens(node.driver_key)
     auth.prepare(app)
     idempotency.prepare(app)

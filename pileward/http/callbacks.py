@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pileward.actors.engine import AskError
 from pileward.http.api import Access, Api
-from pileward.http.node import CHARGING
+from pileward.http.node import NODE
 from pileward.logs import logger
 from pileward.messages.payments import NOTIFY_WITHIN_S, PAYMENT_NOTIFY_PATH, REFUND_NOTIFY_PATH
 from pileward.messages.sessions import NotificationReceived, NotificationTaken
@@ -94,9 +94,7 @@ async def _take(request: web.Request) -> web.Response:
 
 
 async def _ask(request: web.Request) -> NotificationTaken:
-    node = request.app.get(CHARGING)
-    if node is None:
-        return NotificationTaken(is_ok=False, reason="not_configured")
+    node = request.app[NODE]
     raw = await _body(request)
     if raw is None:
         return NotificationTaken(is_ok=False, reason="too_large")

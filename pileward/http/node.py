@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -33,6 +33,22 @@ class Fleet(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
     def __len__(self) -> int: ...
+
+
+class Serials(Protocol):
+    """Numbers of charges."""
+
+    def next(self, now: datetime) -> str:
+        """A serial that was never given out."""
+        ...
+
+
+class Merchant(msgspec.Struct, frozen=True):
+    """Who takes the money, and the app in which it is paid."""
+
+    channel: str
+    mchid: str
+    appid: str
 
 
 class Node(Protocol):
@@ -71,6 +87,22 @@ class Node(Protocol):
         """The key that signs drivers' access tokens."""
         ...
 
+    @property
+    def payments(self) -> Any:
+        """The payments actor."""
+        ...
+
+    @property
+    def refunds(self) -> Any:
+        """The refunds actor."""
+        ...
+
+    @property
+    def serials(self) -> Serials: ...
+
+    @property
+    def merchant(self) -> Merchant: ...
+
     async def fleet_changed(self, kind: str, key: str) -> None:
         """Tell the actors concerned that staff changed a row; returns when a new pile has its actor.
 
@@ -99,38 +131,4 @@ class Node(Protocol):
         ...
 
 
-class Serials(Protocol):
-    """Numbers of charges."""
-
-    def next(self, now: datetime) -> str:
-        """A serial that was never given out."""
-        ...
-
-
-class Merchant(msgspec.Struct, frozen=True):
-    """Who takes the money, and the app in which it is paid."""
-
-    channel: str
-    mchid: str
-    appid: str
-
-
-@runtime_checkable
-class ChargingNode(Node, Protocol):
-    """A process in which drivers can charge and pay."""
-
-    @property
-    def payments(self) -> Any:
-        """The payments actor."""
-        ...
-
-    @property
-    def serials(self) -> Serials: ...
-
-    @property
-    def merchant(self) -> Merchant: ...
-
-
 NODE: Final = web.AppKey("node", Node)
-CHARGING: Final = web.AppKey("charging_node", ChargingNode)
-"""The same node, set only where payments are switched on."""

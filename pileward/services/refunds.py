@@ -16,8 +16,10 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from pileward.errors import NotFoundError
 from pileward.messages.charging import RefundRow, RefundStep, ReviewKind, SessionRow, SessionState
 from pileward.messages.charging_writes import ClaimRefunds, MoveRefund, RefundMoved, RetryRefund
+from pileward.models.payments import Refund
 from pileward.services import charge_rows as rows
 from pileward.services.books import REFUND_SPACING, Books
+from pileward.services.paging import PAGE_DEFAULT, Page, page
 from pileward.services.payments import note_notifications
 from pileward.services.sql import among, execute_many, is_postgres, listed, select, utc
 
@@ -195,6 +197,22 @@ async def refund_by_number(connection: BaseDBAsyncClient, out_refund_no: str) ->
     if not found:
         raise NotFoundError("refund_not_found", "没有这笔退款", f"refund {out_refund_no} does not exist")
     return rows.refund_row(found[0])
+
+
+async def list_refunds(
+    operator_id: int,
+    *,
+    step: RefundStep | None = None,
+    cursor: str | None = None,
+    limit: int = PAGE_DEFAULT,
+) -> Page[RefundRow]:
+    """An operator's refunds, newest first, all or those at one step."""
+    query = Refund.filter(operator_id=operator_id)
+    if step is not None:
+        query = query.filter(step=step.value)
+    found, following = await page(query, "refund", cursor, limit, newest_first=True)
+    columns = [{name: getattr(model, name) for name in rows.REFUND_COLUMNS} for model in found]
+    return Page([rows.refund_row(values) for values in columns], following)
 
 
 async def _books(connection: BaseDBAsyncClient, numbers: Sequence[str]) -> Books:

@@ -14,8 +14,7 @@ from pileward.errors import NotFoundError
 from pileward.http.auth import DRIVER
 from pileward.http.driver.refusals import session_not_found
 from pileward.http.driver.tokens import DriverCaller
-from pileward.http.node import CHARGING, NODE, ChargingNode
-from pileward.http.problems import HttpError
+from pileward.http.node import NODE
 from pileward.messages.charging import SessionRow
 from pileward.services.sessions import session_by_serial
 
@@ -38,14 +37,6 @@ def driver_of(request: web.Request) -> DriverCaller:
 def now_of(request: web.Request) -> datetime:
     """The moment, by the clock of actors and records."""
     return request.app[NODE].engine.clock.utc()
-
-
-def charging_node(request: web.Request) -> ChargingNode:
-    """The node, where drivers can charge and pay; raises HttpError where they cannot."""
-    node = request.app.get(CHARGING)
-    if node is None:
-        raise HttpError("payments_off")
-    return node
 
 
 async def own_session(request: web.Request, serial: str) -> SessionRow:

@@ -11,9 +11,10 @@ from tortoise.exceptions import IntegrityError
 
 from pileward.http.api import Access, Api
 from pileward.http.auth import TOKENS
-from pileward.http.driver.common import PREFIX, charging_node, now_of
+from pileward.http.driver.common import PREFIX, now_of
 from pileward.http.driver.refusals import RefusedError
 from pileward.http.driver.tokens import LASTS_S, DriverCaller
+from pileward.http.node import NODE
 from pileward.http.problems import HttpError
 from pileward.http.schemas.driver import LoggedIn
 from pileward.logs import logger
@@ -39,7 +40,7 @@ class LoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @api.post("/login", summary="登录 / log in", problems=(401, 403, 429, 503))
 async def log_in(request: web.Request, body: LoginBody) -> LoggedIn:
     """Exchange the code for an access token; the driver is made at the first login."""
-    node = charging_node(request)
+    node = request.app[NODE]
     if node.logins is None:
         raise HttpError("payments_off")
     if not await node.bus.allow(f"login:{request.remote}", LOGINS_PER_S, LOGINS_BURST):
@@ -57,7 +58,7 @@ async def log_in(request: web.Request, body: LoginBody) -> LoggedIn:
 
 async def _driver(request: web.Request, found: Login) -> DriverView:
     """The driver behind an identity. Of two first logins at once the slower one finds what the other made."""
-    node = charging_node(request)
+    node = request.app[NODE]
     merchant, now = node.merchant, now_of(request)
     operator = await ensure_operator(now)
     for attempt in (1, 2):

@@ -18,7 +18,6 @@ from pileward.http.api import Access, Api
 from pileward.http.driver.common import (
     PREFIX,
     SerialPath,
-    charging_node,
     driver_of,
     now_of,
     own_session,
@@ -125,7 +124,7 @@ async def pay_order(request: web.Request, path: SerialPath) -> Ordered:
 )
 async def check_prepay(request: web.Request, path: SerialPath) -> PaidCheck:
     """The app says that paying is over; the provider is asked, and only its word counts."""
-    node = charging_node(request)
+    node = request.app[NODE]
     row = await own_session(request, path.serial)
     if row.paid_fen or row.state is not SessionState.CREATED:
         return PaidCheck(row.serial, row.paid_fen > 0, row.state.word)
@@ -137,7 +136,7 @@ async def check_prepay(request: web.Request, path: SerialPath) -> PaidCheck:
 
 async def _order(request: web.Request, body: PrepayBody, is_retry: bool) -> Ordered:
     """Reserve the gun, unless this very request has done so before, and ask the provider."""
-    node, caller = charging_node(request), driver_of(request)
+    node, caller = request.app[NODE], driver_of(request)
     limit = _limit(body)
     driver = await get_driver(caller.driver_id, operator_id=caller.operator_id)
     if driver.is_blocked:
@@ -174,7 +173,7 @@ async def _go_on(request: web.Request, wanted: _Wanted, serial: str, is_retry: b
 
 async def _pay_params(request: web.Request, row: SessionRow) -> Ordered:
     """Ask the provider for the means to pay a stored order."""
-    node = charging_node(request)
+    node = request.app[NODE]
     answer = await node.engine.ask_async(node.payments, Prepay(row.out_trade_no), PROVIDER_S)
     if isinstance(answer, PrepayReady):
         expires_at = row.requested_at + timedelta(seconds=PAY_WITHIN_S)
@@ -224,7 +223,7 @@ def _limit(body: PrepayBody) -> ChargeLimit:
 
 async def _rows(request: web.Request, config: PileConfig, wanted: _Wanted) -> tuple[SessionRow, PaymentRow]:
     """An order and its payment as they will be stored; the prices are those of this moment."""
-    node, caller, now = charging_node(request), driver_of(request), now_of(request)
+    node, caller, now = request.app[NODE], driver_of(request), now_of(request)
     if config.tariff is None:
         raise RefusedError("no_tariff")
     merchant = node.merchant

@@ -12,7 +12,6 @@ from pileward.http.api import Access, Api
 from pileward.http.driver.common import (
     PREFIX,
     SerialPath,
-    charging_node,
     driver_of,
     own_session,
     pile_actor,
@@ -123,7 +122,7 @@ async def cancel_my_session(request: web.Request, path: SerialPath, headers: May
 
 async def _command(request: web.Request, serial: str, command: Command, wanted: str) -> Accepted:
     """Ask the pile's actor; the state in the answer is the one that is durable now."""
-    node = charging_node(request)
+    node = request.app[NODE]
     row = await own_session(request, serial)
     address = pile_actor(request, row.pile_code)
     answer: Any = None

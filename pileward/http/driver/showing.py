@@ -247,8 +247,9 @@ def _live(row: SessionRow, seen: _Seen | None, now: datetime) -> Live | None:
     )
 
 
-def _bill(bill: Bill, is_provisional: bool) -> BillShown:
-    lines = [
+def bill_rows(bill: Bill) -> list[BillRow]:
+    """The lines of a bill, one a rate."""
+    return [
         BillRow(
             rate=line.rate.name.lower(),
             rate_zh=RATE_NAMES_ZH[line.rate],
@@ -260,11 +261,14 @@ def _bill(bill: Bill, is_provisional: bool) -> BillShown:
         )
         for line in bill.lines
     ]
+
+
+def _bill(bill: Bill, is_provisional: bool) -> BillShown:
     return BillShown(
         total_fen=bill.total_fen,
         electricity_fen=bill.electricity_fen,
         service_fen=bill.service_fen,
         energy_e4_kwh=bill.energy_e4_kwh,
-        lines=lines,
+        lines=bill_rows(bill),
         is_provisional=is_provisional,
     )
