@@ -29,13 +29,14 @@ from pileward.integrations.wechat_account import Account
 from pileward.integrations.wechat_errors import classify
 from pileward.integrations.wechat_trust import Trust, Untrusted
 from pileward.logs import logger
-from pileward.messages.payments import Config, Failure, Refused, Unknown
+from pileward.messages.payments import Config, Failure, NotFound, Refused, Unknown
 
 CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 DEADLINE_S: Final = 15.0
 """A whole call, waiting for a free connection included; real time."""
-CONNECTIONS_MAX: Final = 50
+CONNECTIONS_MAX: Final = 32
+"""Calls at once; more wait here, in order. The HTTP client's own queue costs each call its whole length."""
 
 _request_id: ContextVar[str] = ContextVar("wechat_request_id", default="")
 
@@ -63,6 +64,7 @@ class WeChatClient:
         self.account = account
         self._deadline_s = deadline_s
         self._timeout = httpx.Timeout(read_s, connect=connect_s)
+        self._gate = asyncio.Semaphore(CONNECTIONS_MAX)
         self._log = logger(__name__).bind(mchid=account.mchid)
         self.sdk = AsyncWeChatPay(
             wechatpay_type=WeChatPayType.MINIPROG,
@@ -103,22 +105,25 @@ class WeChatClient:
         """Run one call of the library to its end; never raises but for cancellation."""
         _request_id.set("")
         started = time.monotonic()
+        is_sent = False
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._deadline_s), self._gate:
+                is_sent = True
                 status, body = await sending
         except Untrusted as error:
             result: Reply | Failure = error.failure
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             result = Unknown("NOT_SENT", f"no connection: {type(error).__name__}")
         except (httpx.HTTPError, TimeoutError) as error:
-            result = Unknown("NO_REPLY", f"sent, no whole reply: {type(error).__name__}")
-        except (
-            Exception
-        ) as error:  # the library raises bare ones; whether before or after sending is not told
+            result = Unknown("NO_REPLY" if is_sent else "NOT_SENT", type(error).__name__)
+        except Exception as error:
+            # the library raises bare ones, and does not tell whether before sending or after
             result = Unknown("CLIENT", f"{type(error).__name__}: {error}")
         else:
             reply = Reply(status, body, _request_id.get())
             result = reply if status in {200, 204} else classify(status, body, reply.request_id)
+        finally:
+            sending.close()
         self._report(name, result, time.monotonic() - started)
         return result
 
@@ -165,7 +170,9 @@ class WeChatClient:
         if isinstance(result, Reply):
             self._log.debug("wechat_call", call=name, took_ms=took_ms, request_id=result.request_id)
             return
-        self._log.warning(
+        # a clear no is an answer; the rest needs somebody's eyes when it does not pass
+        report = self._log.info if isinstance(result, Refused | NotFound) else self._log.warning
+        report(
             "wechat_call_failed",
             call=name,
             took_ms=took_ms,

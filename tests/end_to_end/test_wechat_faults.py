@@ -17,6 +17,7 @@ import pytest
 from pileward.emulators.wechat.emulator import Options
 from pileward.emulators.wechat.keys import Keyring, openid_of
 from pileward.emulators.wechat.notifier import INTERVALS_S
+from pileward.integrations.wechat_client import CONNECTIONS_MAX
 from pileward.integrations.wechat_login import WeChatLogins
 from pileward.integrations.wechat_pay import WeChatPay
 from pileward.messages.payments import (
@@ -129,6 +130,21 @@ async def test_an_answer_that_takes_too_long(wechat_state: Path) -> None:
         assert isinstance(result, Unknown)
         assert result.code == "NO_REPLY"
         assert isinstance(await world.pay.query_refund("R1"), Refund)
+
+
+async def test_a_call_that_never_had_its_turn_was_not_sent(wechat: Wechat) -> None:
+    await wechat.fault("query", "delay", times=CONNECTIONS_MAX, seconds=5)
+    pay = WeChatPay(wechat.pay.account, deadline_s=2)
+    await pay.start()
+    first = [asyncio.create_task(pay.query_payment("P20260101-1")) for _ in range(CONNECTIONS_MAX)]
+    await asyncio.sleep(0)
+    pay.client._deadline_s = 0.1
+    late = await pay.query_payment("P20260101-1")
+    results = await asyncio.gather(*first)
+    await pay.close()
+    assert isinstance(late, Unknown)
+    assert late.code == "NOT_SENT"
+    assert {result.code for result in results if isinstance(result, Unknown)} == {"NO_REPLY"}
 
 
 async def test_a_gateway_that_is_gone(wechat_process: EmulatorProcess) -> None:
