@@ -75,7 +75,7 @@ class ShowPile(Effect, frozen=True, gc=False):
 
 
 class Raise(Effect, frozen=True, gc=False):
-    """Raise an alarm; the same one again only counts it up."""
+    """Raise an alarm; nothing happens while the same one is open."""
 
     kind: str
     severity: Severity

@@ -110,17 +110,17 @@ def read_unheard(pile: Pile, _: ReadDue, __: int) -> Step:
 
 
 def take_reboot(pile: Pile, event: RebootAnswer, _: int) -> Step:
-    """0x91."""
+    """The pile takes or refuses a reboot (0x91)."""
     return answer(pile, "reboot", is_ok=event.is_ok, reason="refused_by_pile")
 
 
 def take_service(pile: Pile, event: WorkSettingsAnswer, _: int) -> Step:
-    """0x51."""
+    """The pile takes or refuses its working parameters (0x51)."""
     return answer(pile, "service", is_ok=event.is_ok, reason="refused_by_pile")
 
 
 def take_qr_prefix(pile: Pile, event: QrPrefixAnswer, _: int) -> Step:
-    """0xF1: sources disagree on the value for success, so any answer counts as received (YKC 1.6, 12)."""
+    """An answer to the prefix: sources disagree on the value for success, so any will do (YKC 1.6, 12)."""
     return answer(pile, "qr_prefix", is_ok=True, detail=f"{event.result}")
 
 
@@ -129,6 +129,7 @@ def _without(pile: Pile, kind: str) -> Pile:
 
 
 def send(pile: Pile, kind: str, downlink: down.Downlink, command_id: int | None) -> Step:
+    """Send a command and wait for its answer; the caller has seen that none of its kind is on its way."""
     entry = Pending(kind, downlink, ATTEMPTS_MAX - 1, command_id)
     pile = replace(pile, pending=(*pile.pending, entry))
     return pile, (downlink, Arm(f"reply:{kind}", REPLY_WITHIN_S))
