@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.nodes",
     "tests.browser",
     "tests.wechat_emulator",
+    "tests.drivers",
 ]
