@@ -27,10 +27,15 @@ class Server:
         self.url = url.rstrip("/")
         self._token = token
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {"Authorization": f"Bearer {self._token}"}
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request; returns the answer's JSON. Raises ClickException that says what was wrong."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        headers = {**self.headers, "Content-Type": "application/json"}
         request = Request(self.url + path, data=data, headers=headers, method=method)  # noqa: S310 - checked above
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above

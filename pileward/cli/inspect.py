@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import click
 from rich.console import Console
 from rich.json import JSON
@@ -20,9 +24,18 @@ CHILDREN_SHOWN = 20
 @click.command("inspect")
 @click.argument("what", required=False)
 @click.option("--frames", default=0, type=click.IntRange(0, 500), help="末几帧报文 / last frames of the pile")
+@click.option("--follow", is_flag=True, help="跟随报文 / follow the pile's frames as they pass; Ctrl-C ends")
 @click.option("--json", "as_json", is_flag=True, help="原样 JSON / plain JSON")
 @with_server
-def command(what: str | None, frames: int, as_json: bool, url: str, token: str | None, state: Path) -> None:
+def command(
+    what: str | None,
+    frames: int,
+    follow: bool,
+    as_json: bool,
+    url: str,
+    token: str | None,
+    state: Path,
+) -> None:
     """查看运行中的执行者 / Look at running actors.
 
     WHAT is a pile code, an actor's path such as /FleetActor~2, or nothing for the tree.
@@ -33,8 +46,37 @@ def command(what: str | None, frames: int, as_json: bool, url: str, token: str |
         _show_tree(server, console)
     elif what.startswith("/"):
         console.print(JSON.from_data(server.call("GET", f"/debug/actor?path={quote(what)}")))
+    elif follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_follow(server, console, what, as_json))
     else:
         _show_pile(server, console, what, frames, as_json)
+
+
+async def _follow(server: Server, console: Console, code: str, as_json: bool) -> None:
+    """Print each frame of a pile as it passes, until the server or the reader has enough."""
+    path = f"/debug/piles/{quote(code, safe='')}/tail"
+    async with aiohttp.ClientSession() as session:
+        try:
+            async with session.ws_connect(server.url + path, headers=server.headers, heartbeat=30) as socket:
+                async for message in socket:
+                    _print_passing(console, json.loads(message.data), as_json)
+        except aiohttp.WSServerHandshakeError as error:
+            raise click.ClickException(f"HTTP {error.status} {error.message}: {path}") from None
+        except aiohttp.ClientConnectionError as error:
+            raise click.ClickException(f"{server.url} 无法连接 / cannot be reached: {error}") from None
+
+
+def _print_passing(console: Console, told: dict[str, Any], as_json: bool) -> None:
+    for frame in told["items"]:
+        if as_json:
+            console.print_json(data=frame)
+            continue
+        decoded = frame["decoded"]
+        arrow = "↑" if frame["direction"] == "up" else "↓"
+        said = frame["damage"] or decoded.get("error") or decoded.get("fields") or ""
+        name = f"{decoded.get('frame_type', '')} {decoded.get('name', '')}"
+        console.print(f"{frame['at']} {arrow} [bold]{name}[/bold] {said}\n[dim]{frame['hex']}[/dim]")
 
 
 def _show_tree(server: Server, console: Console) -> None:
