@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import signal
 import sys
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
@@ -15,10 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pileward.simulator.charges_load import ChargesReport, ChargesRun, quick
 from pileward.simulator.fleet import ABANDONED_MAX, Fleet
 from pileward.simulator.habits import Habits
-from pileward.simulator.load import LoadReport, LoadRun
-from pileward.simulator.plan import PILES_MAX, Plan, is_loopback
+from pileward.simulator.load import LoadReport, LoadRun, OnLook
+from pileward.simulator.plan import PILES_MAX, Plan, host_of, is_loopback
 
 FIRST_CODE: Final = "32010600100001"
 SPARE_FILES: Final = 64
@@ -91,6 +94,15 @@ def allow_files(connections: int) -> None:
     type=click.FloatRange(0.01, DAY_S),
     help="实时数据间隔（秒）/ seconds between the real-time data of a gun",
 )
+@click.option(
+    "--charges",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, PILES_MAX),
+    help="同时充电的司机数 / drivers who charge again and again, one a gun, with --api and --pay",
+)
+@click.option("--api", metavar="URL", help="平台 HTTP 地址 / the server's HTTP address, for --charges")
+@click.option("--pay", metavar="URL", help="微信支付模拟器地址 / address of the WeChat Pay emulator")
 @click.option("--seed", default=0, show_default=True, help="随机种子 / seed")
 @click.option("--allow-remote", is_flag=True, help="允许非本机目标 / allow a target that is not this machine")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
@@ -105,15 +117,21 @@ def command(
     duration: float,
     heartbeat: float,
     real_time: float,
+    charges: int,
+    api: str | None,
+    pay: str | None,
     seed: int,
     allow_remote: bool,
     as_json: bool,
 ) -> None:
     """压测：大量模拟桩接入一个运行中的平台。Load a running server with many simulated piles."""
-    if not allow_remote and not is_loopback(host):
-        raise click.ClickException(
-            f"{host} 不是本机；{host} is not this machine: say --allow-remote if you mean it"
-        )
+    for target in (host, *(host_of(url) for url in (api, pay) if url is not None)):
+        if not allow_remote and not is_loopback(target):
+            raise click.ClickException(
+                f"{target} 不是本机；{target} is not this machine: say --allow-remote if you mean it"
+            )
+    if charges and (api is None or pay is None):
+        raise click.UsageError("--charges 需要 --api 和 --pay；--charges needs --api and --pay")
     try:
         plan = Plan(
             first_code=first_code,
@@ -122,22 +140,53 @@ def command(
             piles_per_connection=piles_per_connection,
             seed=seed,
             ramp_s=ramp,
-            habits=Habits(heartbeat_s=heartbeat, real_time_s=real_time),
+            habits=quick(Habits(heartbeat_s=heartbeat, real_time_s=real_time)),
         )
+        if api is not None and pay is not None and charges:
+            _charge(host, port, plan, People(charges, api, pay), duration, as_json)
+            return
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     allow_files(plan.connections)
     report = uvloop.run(_run(host, port, plan, duration))
-    if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(report.data()) + b"\n")
-    else:
-        Console().print(_table(report))
+    _show(report.data(), _table(report), as_json)
     if report.online < report.piles:
         raise SystemExit(1)
 
 
+class People(NamedTuple):
+    """Drivers beside the piles."""
+
+    drivers: int
+    api_url: str
+    pay_url: str
+
+
+def _charge(host: str, port: int, plan: Plan, people: People, duration_s: float, as_json: bool) -> None:
+    """Whole charges; raises ValueError for more drivers than guns, SystemExit when something went wrong."""
+    allow_files(plan.connections + 2 * people.drivers)
+    report = uvloop.run(_run_charges(host, port, plan, people, duration_s))
+    _show(report.data(), _charges_table(report), as_json)
+    if not report.is_good:
+        raise SystemExit(1)
+
+
+async def _run_charges(host: str, port: int, plan: Plan, people: People, duration_s: float) -> ChargesReport:
+    run = LoadRun(host, port, plan)
+    charges = ChargesRun(run, plan, *people)
+    with _progress(run, plan, duration_s) as look:
+        return await charges.run(duration_s, min(5.0, duration_s / 4), look)
+
+
 async def _run(host: str, port: int, plan: Plan, duration_s: float) -> LoadReport:
     run = LoadRun(host, port, plan)
+    with _progress(run, plan, duration_s) as look:
+        return await run.run(duration_s, look)
+
+
+@contextlib.contextmanager
+def _progress(run: LoadRun, plan: Plan, duration_s: float) -> Iterator[OnLook]:
+    """Stop the run at a signal, and show on the terminal how far it has come."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, run.stop)
@@ -150,13 +199,73 @@ async def _run(host: str, port: int, plan: Plan, duration_s: float) -> LoadRepor
             progress.update(coming, completed=fleet.tally.online)
             progress.update(measuring, completed=int(measured_s))
 
-        return await run.run(duration_s, look)
+        yield look
+
+
+def _show(data: dict[str, Any], table: Table, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(data) + b"\n")
+    else:
+        Console().print(table)
+
+
+STEP_WORDS: Final = {
+    "prepay": "下单 prepay (HTTP)",
+    "pay": "支付 pay (WeChat)",
+    "funded": "到账 paid → funded",
+    "start": "启动 start (HTTP)",
+    "charging": "启动到充电 start → charging",
+    "bill": "停止到账单 stop → bill",
+    "refund": "账单到退款 bill → refund",
+}
+
+
+def _charges_table(report: ChargesReport) -> Table:
+    """The trips, then the piles under them."""
+    table = Table(title="整单压测 Whole charges", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    trips = report.trips
+    table.add_row("司机 drivers", str(report.drivers))
+    table.add_row("完整充电 whole charges", f"{trips.charged} / {trips.trips}")
+    table.add_row("每秒 charges a second", f"{trips.charged_per_s:.2f} /s")
+    for step, words in STEP_WORDS.items():
+        table.add_row(words, _latency(trips.latencies[step]))
+    for fen, words in (
+        (trips.paid_fen, "实付 paid"),
+        (trips.billed_fen, "账单 billed"),
+        (trips.refunded_fen, "退款 refunded"),
+    ):
+        table.add_row(words, f"{fen // 100}.{fen % 100:02d} 元")
+    others = {name: count for name, count in trips.outcomes.items() if name != "charged"}
+    for title, counts in (
+        ("其他结局 outcome", others),
+        ("拒绝 refusal", trips.refusals),
+        ("意外 oddity", trips.oddities),
+        ("错账 WRONG", trips.wrongs),
+    ):
+        for name, count in counts.items():
+            table.add_row(f"{title}: {name}", f"{count:,}")
+    table.add_section()
+    _pile_rows(table, report.piles)
+    return table
+
+
+def _latency(latency: dict[str, float]) -> str:
+    if not latency["count"]:
+        return "—"
+    return f"p50 {latency['p50_ms']:.2f} · p99 {latency['p99_ms']:.2f} · max {latency['max_ms']:.2f} ms"
 
 
 def _table(report: LoadReport) -> Table:
     table = Table(title="压测结果 Load", show_header=False)
     table.add_column()
     table.add_column(justify="right")
+    _pile_rows(table, report)
+    return table
+
+
+def _pile_rows(table: Table, report: LoadReport) -> None:
     table.add_row("在线桩 piles online", f"{report.online} / {report.piles}")
     table.add_row("连接 connections", str(report.connections))
     came = "—" if report.all_online_s is None else f"{report.all_online_s:.2f} s"
@@ -167,12 +276,8 @@ def _table(report: LoadReport) -> Table:
         ("心跳应答 heartbeat answer", report.heartbeat),
         ("登录应答 login answer", report.login),
     ):
-        table.add_row(
-            title,
-            f"p50 {latency['p50_ms']:.2f} · p99 {latency['p99_ms']:.2f} · max {latency['max_ms']:.2f} ms",
-        )
+        table.add_row(title, _latency(latency))
     if not report.errors:
         table.add_row("错误 errors", "0")
     for name, count in report.errors.items():
         table.add_row(f"错误 error: {name}", f"{count:,}")
-    return table

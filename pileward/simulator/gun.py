@@ -46,8 +46,8 @@ class Gun:
         self.no = no
         self.ways = ways
         self.is_plugged = is_plugged
-        self.is_fates = False
-        """Whether the car came by the pile's own fate, which may take it away again."""
+        self.is_fates = is_plugged
+        """Whether the pile's own fate may take the car away: it brought it, or nobody knows who did."""
         self.leaves_after = False
         """The car leaves as soon as its charge is over."""
         self.faults = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -69,6 +70,11 @@ def source_of(host: str, connection: int) -> str | None:
     if not is_loopback(host) or connection < PER_SOURCE:
         return None
     return f"127.0.0.{2 + min(connection // PER_SOURCE, SOURCES_MAX) - 1}"
+
+
+def host_of(url: str) -> str:
+    """The host that a URL names; empty when it names none."""
+    return urlsplit(url).hostname or ""
 
 
 def is_loopback(host: str) -> bool:
