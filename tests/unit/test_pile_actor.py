@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from thespian.actors import ActorExitRequest
 
+from pileward.actors import effects as fx
+from pileward.actors import pile as pile_module
 from pileward.actors.connection_messages import PileUnlinked, Watch
 from pileward.actors.engine import ActorFailed, ActorGone, Engine
 from pileward.actors.gun_machine import GunState
@@ -241,6 +243,23 @@ async def test_a_record_that_is_durable_moves_its_gun(yard: Yard) -> None:
     assert [gun.state for gun in yard.pile.guns] == [GunState.CHARGING, GunState.IDLE]
     await yard.stored()
     assert [gun.state for gun in yard.pile.guns] == [GunState.FINISHED, GunState.IDLE]
+
+
+def test_what_never_waits_and_that_everything_can_be_performed() -> None:
+    downlinks = {
+        kind for kind in vars(down).values() if isinstance(kind, type) and issubclass(kind, down.Downlink)
+    }
+    effects = {kind for kind in vars(fx).values() if isinstance(kind, type) and issubclass(kind, fx.Effect)}
+    assert downlinks & pile_module._URGENT == {
+        down.LoginAnswer,  # YKC 0x02
+        down.HeartbeatAnswer,  # 0x04
+        down.TariffCheckAnswer,  # 0x06
+        down.TariffDelivery,  # 0x0A
+        down.SetClock,  # 0x56
+    }
+    assert effects & pile_module._URGENT == {fx.Arm, fx.Disarm, fx.Note, fx.Sample, fx.Count}
+    assert downlinks - {down.Downlink} <= set(pile_module._PERFORM)
+    assert set(pile_module._PERFORM) >= pile_module._URGENT
 
 
 # --- the store refuses ----------------------------------------------------------------------------------
