@@ -46,8 +46,8 @@ class Trust:
         verify: Callable[[Mapping[str, str], str], bool],
         unix_time: Callable[[], float],
     ) -> None:
-        """`serials`: ids of public keys, or upper-case hex of certificates. `verify`: the RSA check."""
-        self._serials = serials
+        """`serials`: ids of public keys, or hex of certificates. `verify`: the RSA check."""
+        self._serials = frozenset(map(_plain, serials))
         self._verify = verify
         self._unix_time = unix_time
 
@@ -65,8 +65,7 @@ class Trust:
         if found["Wechatpay-Signature"].startswith(PROBE):
             raise Untrusted("SIGNATURE_PROBE", "wrong on purpose, to test us")
         self._check_age(found["Wechatpay-Timestamp"])
-        serial = found["Wechatpay-Serial"]
-        if serial not in self._serials and serial.upper() not in self._serials:
+        if _plain(found["Wechatpay-Serial"]) not in self._serials:
             raise Untrusted("SERIAL_UNKNOWN", "signed with a key that we do not have")
         if not self._verify(found, body):
             raise Untrusted("SIGNATURE_WRONG", "the signature is not that of this text")
@@ -78,3 +77,8 @@ class Trust:
         age_s = self._unix_time() - int(timestamp)
         if abs(age_s) > WINDOW_S:
             raise Untrusted("STALE", f"signed {age_s:.0f} s ago; at most {WINDOW_S} s are allowed")
+
+
+def _plain(serial: str) -> str:
+    """A certificate's serial is a number: case and leading zeros mean nothing. The id of a key is a name."""
+    return serial if serial.startswith("PUB_KEY_ID_") else serial.upper().lstrip("0")

@@ -37,6 +37,7 @@ from pileward.messages.payments import (
     refund_difference,
 )
 from pileward.values import CHINA
+from tests.waiting import until
 from tests.wechat_emulator import Wechat, little_world
 
 OK = "requestPayment:ok"
@@ -363,7 +364,7 @@ async def test_many_calls_at_once_and_one_that_is_cancelled(wechat: Wechat) -> N
     await wechat.pay.create_prepay(order)
     await wechat.fault("query", "delay", seconds=30.0)
     slow = asyncio.create_task(wechat.pay.query_payment(order.out_trade_no))
-    await asyncio.sleep(0.05)
+    await until(lambda: not wechat.server.emulator.faults.list(), what="the slow call's arrival")
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow

@@ -50,8 +50,9 @@ class Emulator:
     def __init__(self, options: Options, unix_time: Callable[[], float] = time.time) -> None:
         """Raises RuntimeError when the state folder is in use."""
         self.options = options
-        self.keys = Keyring(options.state)
+        options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(options.state / "lock")
+        self.keys = Keyring(options.state)
         self.books = Books(options.state / "books.sqlite3")
         self.unix_time = unix_time
         self.clock = self._clock(unix_time)

@@ -100,7 +100,7 @@ class Notifier:
         for row in self._books.all(
             NotificationRow,
             "SELECT * FROM notifications WHERE state = 'waiting' AND due_ms <= ? ORDER BY due_ms, n LIMIT ?",
-            *(now_ms, 10 * AT_ONCE_MAX),
+            *(now_ms, len(self._sending) + AT_ONCE_MAX),
         ):
             if row.n not in self._sending:
                 self._begin(row)
