@@ -20,6 +20,8 @@ from pileward.actors.pile import QUARANTINE, PileActor, PileStart
 from pileward.actors.pile_commands import moment
 from pileward.actors.pile_state import Pile, PileStatus, new_pile
 from pileward.actors.pile_view import pile_event
+from pileward.actors.session import SessionStart
+from pileward.actors.session_state import SessionTrouble
 from pileward.actors.store_messages import PileLoaded, Save
 from pileward.actors.supervised import Supervised
 from pileward.actors.surroundings import Surroundings
@@ -186,6 +188,8 @@ class FleetActor(Supervised):
 
     def _trouble(self, failure: Failure) -> None:
         start = failure.address.requirements
+        if isinstance(start, SessionStart) and failure.is_quarantined:
+            self.send(start.pile, SessionTrouble(start.opened.row.serial, failure.error))
         if not isinstance(start, PileStart):
             return
         # a quarantined actor has no instance any more: what it was started with still names it

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from thespian.actors import ActorExitRequest
+from thespian.actors import ActorExitRequest, ChildActorExited
 
 from pileward.actors import effects as fx
 from pileward.actors.connection_messages import PileUnlinked, Watch
@@ -39,7 +39,7 @@ from pileward.actors.pile_state import (
     new_pile,
 )
 from pileward.actors.pile_view import describe, gun_event, pile_event
-from pileward.actors.session_state import SessionMovedTo, Spending
+from pileward.actors.session_state import SessionMovedTo, SessionTrouble, Spending
 from pileward.actors.store_messages import LoadPile, PileLoaded, Refused, Save, Stored, TakeSample
 from pileward.actors.supervised import Supervised, TimerFired
 from pileward.actors.surroundings import Surroundings
@@ -77,22 +77,19 @@ COMMANDS_WAITING_MAX: Final = 64
 log = logger(__name__)
 
 _UPLINKS: Final = frozenset(UPLINKS)
-_SESSION_MESSAGES: Final = frozenset(
+_ABOUT_SESSIONS: Final = frozenset(
     (
-        SessionMovedTo,
-        ask.ReserveGun,
-        ask.StartSession,
-        ask.StopSession,
-        ask.CancelOrder,
-        ask.DecideSession,
+        # from sessions: where they are, what they have sent, alarms of their gun (kept here, with older ones)
+        *(SessionMovedTo, down.RemoteStart, down.RemoteStop, down.ReadTelemetry, fx.Raise, fx.Clear),
+        # from edges
+        *(ask.ReserveGun, ask.StartSession, ask.StopSession, ask.CancelOrder, ask.DecideSession),
         ask.DescribeSession,
-        ask.Funded,
-        ask.PaymentOver,
-        ask.RefundChanged,
+        # from payments and refunds
+        *(ask.Funded, ask.PaymentOver, ask.RefundChanged),
+        # from the engine, and from the fleet
+        *(ChildActorExited, SessionTrouble),
     )
 )
-_SESSION_DOWNLINKS: Final = frozenset((down.RemoteStart, down.RemoteStop, down.ReadTelemetry))
-"""What a session has sent through its pile's connection."""
 
 _URGENT: Final = frozenset(
     (
@@ -226,10 +223,8 @@ class PileActor(Supervised):
             self.send(sender, PileDescription(self._describe()))
         elif kind is WatchFrames:
             self._watch(message, sender)
-        elif kind in _SESSION_MESSAGES:
+        elif kind in _ABOUT_SESSIONS:
             self._about_session(message, sender)
-        elif kind in _SESSION_DOWNLINKS:
-            self._transmit(message)
         elif isinstance(message, Command):
             self._command(message, sender)
         elif kind is ActorExitRequest:
@@ -250,6 +245,12 @@ class PileActor(Supervised):
             self._step(RecordDue(int(number)))
         elif kind == "next_tariff":
             self.send(self.around.store, LoadPile(self.pile.code))
+        elif kind == "release":
+            ended = self._orders().release(number)
+            if ended is not None:
+                self._clear(ended)
+        elif kind == "unsettled":
+            self._orders().settle_again()
         else:
             self._step(_TIMERS[kind]())
 
@@ -267,15 +268,35 @@ class PileActor(Supervised):
 
     def _about_session(self, message: Any, sender: Any) -> None:
         """What concerns one charge: the orders of this pile know whose it is."""
-        if isinstance(message, SessionMovedTo):
-            self._session_moved(message)
-        elif isinstance(message, ask.ReserveGun):
-            self._orders().reserve(message, sender)
-        elif isinstance(message, ask.Funded | ask.PaymentOver | ask.RefundChanged):
-            if self.sessions is not None:
-                self.sessions.tell(message.serial, message)
-        else:
-            self._orders().ask(message, sender)
+        match message:
+            case SessionMovedTo():
+                self._session_moved(message, sender)
+            case ask.ReserveGun():
+                self._orders().reserve(message, sender)
+            case ask.Funded() | ask.PaymentOver() | ask.RefundChanged():
+                self._orders().tell(message.serial, message)
+            case down.Downlink():
+                if self.pile.status is PileStatus.ONLINE:
+                    self._transmit(message)
+                else:
+                    self._orders().unsent(message, sender)
+            case fx.Raise() | fx.Clear():
+                _PERFORM[type(message)](self, message)
+            case ChildActorExited(childAddress=address):
+                self._orders().gone(address)
+            case SessionTrouble(serial, error):
+                alarm = self._orders().quarantined(serial, error)
+                if alarm is not None:
+                    self._raise(alarm)
+            case _:
+                self._orders().ask(message, sender)
+        self._forget_orders()
+
+    def _forget_orders(self) -> None:
+        """Most piles have no order most of the time."""
+        if self.sessions is not None and self.sessions.is_empty:
+            self.sessions = None
+            del self.around.sessions_of[self.pile.code]
 
     def _orders(self) -> PileSessions:
         if self.sessions is None:
@@ -283,8 +304,8 @@ class PileActor(Supervised):
             self.around.sessions_of[self.pile.code] = self.sessions
         return self.sessions
 
-    def _session_moved(self, message: SessionMovedTo) -> None:
-        self._orders().moved(message)
+    def _session_moved(self, message: SessionMovedTo, sender: Any) -> None:
+        self._orders().moved(message, sender)
         others = tuple(order for order in self.pile.orders if order[1] != message.serial)
         if not message.is_over and message.state in ACTIVE:
             others = (*others, (message.gun_no, message.serial, message.state))
@@ -394,6 +415,7 @@ class PileActor(Supervised):
 
     def _stored(self, message: Stored) -> None:
         if self.sessions is not None and self.sessions.stored(message):
+            self._forget_orders()
             return
         held = self.held
         if not held or held[0].ticket != message.ticket:
@@ -413,6 +435,7 @@ class PileActor(Supervised):
     def _refused(self, message: Refused) -> None:
         """A full store refuses at once, before it answers what it has taken: any held write may be meant."""
         if self.sessions is not None and self.sessions.refused(message):
+            self._forget_orders()
             return
         held = self.held or deque()
         place = next((place for place, entry in enumerate(held) if entry.ticket == message.ticket), None)

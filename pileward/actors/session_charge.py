@@ -8,12 +8,23 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from pileward.actors.effects import Arm, Clear, Disarm, Effects, Note, Persist, Raise, Reply, ShowSession
+from pileward.actors.effects import (
+    Arm,
+    Clear,
+    Disarm,
+    Effects,
+    Note,
+    Persist,
+    Raise,
+    Reply,
+    ShowSession,
+)
 from pileward.actors.session_order import ACCEPTED, cap_fen, moment
 from pileward.actors.session_state import (
     LIVE_SAVE_MS,
     NOT_CHARGING,
     PROVISIONAL_AFTER_S,
+    QUIET_S,
     RECORD_WITHIN_S,
     STOP_ANSWER_S,
     STOP_ATTEMPTS,
@@ -21,17 +32,15 @@ from pileward.actors.session_state import (
     Session,
     StopAsked,
 )
-from pileward.messages.charging import LimitKind, SessionState
-from pileward.messages.charging_writes import KeepFact, MoveSession, SaveLive
+from pileward.messages.charging import LimitKind, ReviewKind, SessionState
+from pileward.messages.charging_writes import KeepFact, MoveSession, OpenReview, SaveLive
 from pileward.messages.downlinks import ReadTelemetry, RemoteStop
 from pileward.messages.uplinks import StopAnswer, Telemetry
+from pileward.services.billing import add_energy
 from pileward.values import ReportedStatus, Severity, fen_half_up
 
 S = SessionState
 Step = tuple[Session, Effects]
-
-CHARGED = frozenset((S.STARTING, S.CHARGING, S.STOPPING, S.INTERRUPTED, S.AWAITING_RECORD))
-
 
 # --- guards ---------------------------------------------------------------------------------------------
 
@@ -47,13 +56,15 @@ def is_own_charging(session: Session, event: Telemetry, *_now: int) -> bool:
 
 
 def is_other(session: Session, event: Telemetry, *_now: int) -> bool:
-    """The gun charges under another number: not this charge's business."""
+    """It says nothing about this charge, neither that it runs nor that it has ended."""
     return not is_own_charging(session, event)
 
 
 def is_ended(session: Session, event: Telemetry, *_now: int) -> bool:
-    """The gun no longer charges: it is idle, plugged, finished or faulty under this number or none."""
-    if event.status in (ReportedStatus.CHARGING, ReportedStatus.OFFLINE, ReportedStatus.UNKNOWN):
+    """The gun no longer charges under this number: it rests, is faulty, or serves another charge."""
+    if event.status is ReportedStatus.CHARGING:
+        return bool(event.wire_number) and not is_own(session, event)
+    if event.status in (ReportedStatus.OFFLINE, ReportedStatus.UNKNOWN):
         return False
     return is_own(session, event) or not event.wire_number
 
@@ -70,12 +81,27 @@ def began_too_late(session: Session, event: Telemetry, *_now: int) -> bool:
 
 def is_at_limit(session: Session, event: Telemetry, now: int) -> bool:
     """Money, energy or time is used up, or will be before the next report."""
-    return bool(limit_reached(metered(session, event, now), event))
+    return bool(limit_reached(metered(session, event, now), event, now))
 
 
 def wants_stop(session: Session, _: Any, *_now: int) -> bool:
-    """It was asked to stop while the pile was away."""
+    """It should end, and has not: the stop was lost, or asked for while the pile was away."""
     return session.wants_stop
+
+
+def is_own_and_unwanted(session: Session, event: Telemetry, *_now: int) -> bool:
+    """The gun charges under this number though it should have ended."""
+    return session.wants_stop and is_own_charging(session, event)
+
+
+def is_own_and_provisional(session: Session, event: Telemetry, *_now: int) -> bool:
+    """The gun still charges under a number that was billed without its record."""
+    return session.row.is_provisional and is_own_charging(session, event)
+
+
+def is_quiet(session: Session, _: Any, now: int) -> bool:
+    """Nothing was heard of the gun for several reports, though its pile is online."""
+    return session.is_pile_online and now - session.telemetry_ms >= QUIET_S * 1000
 
 
 def is_stopped(_: Session, event: StopAnswer, *_now: int) -> bool:
@@ -92,40 +118,43 @@ def was_not_charging(_: Session, event: StopAnswer, *_now: int) -> bool:
 
 
 def metered(session: Session, event: Telemetry, now: int) -> Session:
-    """Take the live values; the energy since the last ones belongs to the rate in force now.
+    """Take the live values; the energy since the last ones is spread over the rates of that time.
 
     Energy never goes down within a charge: a smaller value is an old or damaged one and is left out.
     """
-    energy, amount = event.energy_e4_kwh, event.amount_e4_yuan
-    rates, row = session.rate_energy_e4_kwh, session.row
+    energy, amount, row, at = event.energy_e4_kwh, event.amount_e4_yuan, session.row, moment(now)
     if energy is not None and energy > row.energy_e4_kwh:
-        rate = row.tariff.rate_at(moment(now))
-        added = energy - row.energy_e4_kwh
-        one, two, three, four = (value + (added if place == rate else 0) for place, value in enumerate(rates))
-        rates = (one, two, three, four)
-        row = replace(row, energy_e4_kwh=energy)
+        since = row.live_at or row.started_at or at
+        rates = add_energy(row.tariff, row.rate_energy_e4_kwh, energy, since, at)
+        row = replace(row, energy_e4_kwh=energy, rate_energy_e4_kwh=rates)
     if amount is not None and amount > row.live_amount_e4_yuan:
         row = replace(row, live_amount_e4_yuan=amount)
     soc = event.soc_pct if event.soc_pct is not None else row.soc_pct
-    row = replace(row, soc_pct=soc, live_at=moment(now))
-    return replace(
-        session, row=row, rate_energy_e4_kwh=rates, telemetry=event, telemetry_ms=now, is_pile_online=True
-    )
+    row = replace(row, soc_pct=soc, live_at=at)
+    return replace(session, row=row, telemetry=event, telemetry_ms=now, is_pile_online=True)
 
 
-def limit_reached(session: Session, event: Telemetry) -> str:
+def limit_reached(session: Session, event: Telemetry, now: int) -> str:
     """Which limit ends the charge now: a stop reason, or "" for none."""
     row, limit = session.row, session.row.limit
     if limit.kind is LimitKind.ENERGY and limit.value and row.energy_e4_kwh >= limit.value:
         return "energy_limit"
-    if limit.kind is LimitKind.TIME and limit.value and (event.charged_s or 0) >= limit.value:
+    if limit.kind is LimitKind.TIME and limit.value and _charged_s(session, event, now) >= limit.value:
         return "time_limit"
     own = fen_half_up(session.amount_e9_yuan)
     by_pile = -(-row.live_amount_e4_yuan // 100)
-    ahead = fen_half_up(_energy_ahead_e4_kwh(session, event) * _dearest_now(session))
+    ahead = fen_half_up(_energy_ahead_e4_kwh(session, event) * _dearest(session))
     if max(own, by_pile) + ahead + session.spending.margin_fen >= cap_fen(session):
         return "cost_limit"
     return ""
+
+
+def _charged_s(session: Session, event: Telemetry, now: int) -> float:
+    """How long it charges: as the pile says, else since it was first seen."""
+    if event.charged_s is not None:
+        return event.charged_s
+    began = session.row.started_at
+    return (moment(now) - began).total_seconds() if began is not None else 0.0
 
 
 def _energy_ahead_e4_kwh(session: Session, event: Telemetry) -> int:
@@ -136,7 +165,7 @@ def _energy_ahead_e4_kwh(session: Session, event: Telemetry) -> int:
     return power_w * session.spending.report_s // 360
 
 
-def _dearest_now(session: Session) -> int:
+def _dearest(session: Session) -> int:
     """The dearest price of the tariff, 1e-5 yuan/kWh: a change of period may come before the next report."""
     return max(price.total_e5_yuan for price in session.row.tariff.prices)
 
@@ -157,8 +186,20 @@ def _live(session: Session, now: int) -> SaveLive:
         row.energy_e4_kwh,
         row.live_amount_e4_yuan,
         row.soc_pct,
-        session.rate_energy_e4_kwh,
+        row.rate_energy_e4_kwh,
     )
+
+
+def ask_quiet(session: Session, _: Any, __: int) -> Step:
+    """The gun should have said something: ask it."""
+    row = session.row
+    return session, (ReadTelemetry(row.pile_code, None, row.gun_no), Arm("live", QUIET_S))
+
+
+def listen_on(session: Session, _: Any, now: int) -> Step:
+    """Something was heard meanwhile, or the pile is away: look again when the gun could have become quiet."""
+    heard_s = (now - session.telemetry_ms) / 1000
+    return session, (Arm("live", max(QUIET_S - heard_s, 1.0) if session.is_pile_online else QUIET_S),)
 
 
 def keep_fact(session: Session, event: Any, now: int) -> Step:
@@ -184,16 +225,22 @@ def begin(session: Session, event: Telemetry, now: int) -> Step:
     """Charging is seen: from here on money is used."""
     session = metered(replace(session, detail="", is_accepted=True), event, now)
     session, write = _moved(session, frozenset((S.STARTING,)), S.CHARGING, now, started_at=moment(now))
-    return session, (Persist(write), *_start_timers_off(), ShowSession())
+    return session, (Persist(write), *_start_timers_off(), Arm("live", QUIET_S), ShowSession())
 
 
 def begin_and_stop(session: Session, event: Telemetry, now: int) -> Step:
     """It began when the start was being taken back: what it uses until it stops is billed."""
-    session = metered(replace(session, detail="stopping"), event, now)
+    session = metered(replace(session, detail="stopping", is_accepted=True, is_giving_up=False), event, now)
     session, write = _moved(
-        session, frozenset((S.STARTING,)), S.STOPPING, now, started_at=moment(now), stop_reason="remote"
+        session,
+        frozenset((S.STARTING,)),
+        S.STOPPING,
+        now,
+        started_at=moment(now),
+        stop_reason="remote",
+        start_failure="",
     )
-    session, stopping = _send_stop(session)
+    session, stopping = _send_stop(replace(session, stop_attempts=0))
     return session, (Persist(write), *_start_timers_off(), *stopping, ShowSession())
 
 
@@ -206,33 +253,35 @@ def _start_timers_off() -> Effects:
 
 def stop(session: Session, event: StopAsked, now: int) -> Step:
     """Somebody wants it to end."""
-    reason = "remote" if event.reason == "user" else event.reason
-    session, effects = _stop(session, reason, now)
+    session, effects = _stop(session, _reason(event), now)
     return session, (*effects, Reply(event.command_id, ACCEPTED))
 
 
 def stop_at_limit(session: Session, event: Telemetry, now: int) -> Step:
     """The money, energy or time is used up."""
     session = metered(session, event, now)
-    reason = limit_reached(session, event) or "cost_limit"
-    session, effects = _stop(session, reason, now)
+    session, effects = _stop(session, limit_reached(session, event, now), now)
     return session, (*effects, Note(_live(session, now)))
 
 
-def stop_again(session: Session, _: Any, __: int) -> Step:
+def stop_again(session: Session, _: Any, now: int) -> Step:
     """No answer to the stop: say it again, three times in all, then tell a person and keep watching."""
     if session.stop_attempts < STOP_ATTEMPTS:
-        session, effects = _send_stop(session)
-        return session, effects
-    return session, (*_stop_failed(session), Arm("stop_watch", STOP_WATCH_S))
+        return _send_stop(session)
+    return session, (*_stop_failed(session, now), Arm("stop_watch", STOP_WATCH_S))
 
 
-def stop_harder(session: Session, _: Any, __: int) -> Step:
-    """It still charges a minute after it was told to stop: the driver is not billed for a deaf pile's whim
-    without somebody knowing.
-    """
+def stop_harder(session: Session, _: Any, now: int) -> Step:
+    """It still charges a minute after it was told to stop: tell it again, and somebody."""
     session, effects = _send_stop(replace(session, stop_attempts=0))
-    return session, (*effects, *_stop_failed(session))
+    return session, (*effects, *_stop_failed(session, now))
+
+
+def stop_anew(session: Session, _: Any, __: int) -> Step:
+    """The actor began again while a stop was under way: nobody knows whether it was heard."""
+    row = session.row
+    session, effects = _send_stop(replace(session, stop_attempts=0))
+    return session, (ReadTelemetry(row.pile_code, None, row.gun_no), *effects)
 
 
 def watch_stop(session: Session, _: Any, __: int) -> Step:
@@ -240,24 +289,37 @@ def watch_stop(session: Session, _: Any, __: int) -> Step:
     return session, (Disarm("stop"), Arm("stop_watch", STOP_WATCH_S))
 
 
-def stop_later(session: Session, event: StopAsked, _: int) -> Step:
-    """The pile is away: it is stopped as soon as it is back."""
-    return replace(session, wants_stop=True), (Reply(event.command_id, ACCEPTED), ShowSession())
+def stop_later(session: Session, event: StopAsked, now: int) -> Step:
+    """The pile is away, or has only just come back: it is stopped as soon as it says that it charges."""
+    reply = Reply(event.command_id, ACCEPTED)
+    if session.wants_stop:
+        return session, (reply,)
+    only_here = frozenset((S.INTERRUPTED,))
+    session, write = _moved(session, only_here, S.INTERRUPTED, now, stop_reason=_reason(event))
+    return session, (Persist(write), reply, ShowSession())
 
 
 def stop_runaway(session: Session, _: Any, __: int) -> Step:
-    """It charges although the order was given up and its money is on the way back: at the operator's loss."""
+    """It charges although its order is over: at the operator's loss (YKC 1.6, 8.2)."""
     row = session.row
-    zh, en = "订单已失败退款，但桩仍在充电", "the gun charges though its order failed and is refunded"
+    zh, en = "订单已结束，但桩仍在充电", "the gun charges though its order is over"
     return session, (
         RemoteStop(row.pile_code, None, row.gun_no, row.wire_number),
-        Raise("charging_after_failure", Severity.FAULT, zh, en, row.gun_no),
+        Raise("charging_after_end", Severity.FAULT, zh, en, row.gun_no),
     )
+
+
+def _reason(event: StopAsked) -> str:
+    return "remote" if event.reason == "user" else event.reason[:40]
 
 
 def _stop(session: Session, reason: str, now: int) -> Step:
     session, write = _moved(
-        replace(session, detail="stopping"), frozenset((S.CHARGING,)), S.STOPPING, now, stop_reason=reason
+        replace(session, detail="stopping", stop_attempts=0),
+        frozenset((S.CHARGING,)),
+        S.STOPPING,
+        now,
+        stop_reason=reason,
     )
     session, effects = _send_stop(session)
     return session, (Persist(write), *effects, ShowSession())
@@ -269,9 +331,15 @@ def _send_stop(session: Session) -> Step:
     return replace(session, stop_attempts=session.stop_attempts + 1), (frame, Arm("stop", STOP_ANSWER_S))
 
 
-def _stop_failed(session: Session) -> Effects:
+def _stop_failed(session: Session, now: int) -> Effects:
+    """A fault in the field: an alarm now, and somebody's work until it is looked at."""
+    row = session.row
     zh, en = "停止充电指令未生效", "the charge does not stop"
-    return (Raise("stop_failed", Severity.FAULT, zh, en, session.row.gun_no),)
+    reason = f"{row.pile_code}/{row.gun_no} does not stop"
+    review = OpenReview(
+        ReviewKind.STOP_FAILED, reason, moment(now), serial=row.serial, operator_id=row.operator_id
+    )
+    return (Raise("stop_failed", Severity.FAULT, zh, en, row.gun_no), Note(review))
 
 
 # --- ended, lost, back ----------------------------------------------------------------------------------
@@ -279,7 +347,7 @@ def _stop_failed(session: Session) -> Effects:
 
 def await_record(session: Session, event: Any, now: int) -> Step:
     """The gun charges no more: its record follows within half a minute (YKC 1.6, 8.6)."""
-    if isinstance(event, Telemetry) and event.wire_number:
+    if isinstance(event, Telemetry) and is_own(session, event):
         session = metered(session, event, now)
     before = frozenset((S.CHARGING, S.STOPPING, S.INTERRUPTED))
     session, write = _moved(
@@ -294,8 +362,7 @@ def await_record(session: Session, event: Any, now: int) -> Step:
     return session, (
         Persist(write),
         Note(_live(session, now)),
-        Disarm("stop"),
-        Disarm("stop_watch"),
+        *_CHARGE_TIMERS_OFF,
         Arm("record", RECORD_WITHIN_S),
         Arm("provisional", PROVISIONAL_AFTER_S),
         Clear("stop_failed", session.row.gun_no),
@@ -305,9 +372,8 @@ def await_record(session: Session, event: Any, now: int) -> Step:
 
 def interrupt(session: Session, _: Any, now: int) -> Step:
     """The pile is lost, the charge goes on: nothing is closed before its record has come (YKC 1.6, 8.7)."""
-    is_stopping = session.state is S.STOPPING
     session, write = _moved(
-        replace(session, is_pile_online=False, detail="pile_lost", wants_stop=is_stopping),
+        replace(session, is_pile_online=False, detail="pile_lost"),
         frozenset((S.CHARGING, S.STOPPING)),
         S.INTERRUPTED,
         now,
@@ -317,8 +383,7 @@ def interrupt(session: Session, _: Any, now: int) -> Step:
     return session, (
         Persist(write),
         Note(_live(session, now)),
-        Disarm("stop"),
-        Disarm("stop_watch"),
+        *_CHARGE_TIMERS_OFF,
         Arm("provisional", PROVISIONAL_AFTER_S),
         ShowSession(),
     )
@@ -328,42 +393,45 @@ def ask_after_return(session: Session, _: Any, __: int) -> Step:
     """The pile is back: ask how the gun stands, and compare (YKC 1.6, 8.1)."""
     row = session.row
     session = replace(session, is_pile_online=True)
-    return session, (ReadTelemetry(row.pile_code, None, row.gun_no), ShowSession())
+    return session, (ReadTelemetry(row.pile_code, None, row.gun_no), Arm("live", QUIET_S), ShowSession())
+
+
+def wait_for_record(session: Session, _: Any, __: int) -> Step:
+    """The actor began again after the end of the charge: the record gets its half minute anew."""
+    return session, (Arm("record", RECORD_WITHIN_S),)
 
 
 def go_on(session: Session, event: Telemetry, now: int) -> Step:
     """It charges on."""
     session = metered(replace(session, detail=""), event, now)
-    before = frozenset((S.INTERRUPTED, S.AWAITING_RECORD))
-    session, write = _moved(session, before, S.CHARGING, now, deadline_at=None, deadline_kind="")
-    return session, (
-        Persist(write),
-        Disarm("provisional"),
-        Disarm("record"),
-        Clear("record_missing", session.row.gun_no),
-        ShowSession(),
-    )
+    session, write = _moved(session, _PAUSED, S.CHARGING, now, ended_at=None)
+    return session, (Persist(write), *_gone_on(session), Arm("live", QUIET_S), ShowSession())
 
 
 def go_on_and_stop(session: Session, event: Telemetry, now: int) -> Step:
-    """It charges on, and was asked to stop meanwhile."""
-    session = metered(replace(session, detail="stopping", wants_stop=False, stop_attempts=0), event, now)
-    session, write = _moved(
-        session,
-        frozenset((S.INTERRUPTED,)),
-        S.STOPPING,
-        now,
-        stop_reason=session.row.stop_reason or "remote",
-        deadline_at=None,
-        deadline_kind="",
-    )
+    """It charges on, though it should have ended."""
+    session = metered(replace(session, detail="stopping", stop_attempts=0), event, now)
+    session, write = _moved(session, _PAUSED, S.STOPPING, now, ended_at=None)
     session, stopping = _send_stop(session)
-    return session, (Persist(write), Disarm("provisional"), *stopping, ShowSession())
+    return session, (Persist(write), *_gone_on(session), *stopping, ShowSession())
+
+
+_PAUSED = frozenset((S.INTERRUPTED, S.AWAITING_RECORD))
+_CHARGE_TIMERS_OFF: Effects = (Disarm("stop"), Disarm("stop_watch"), Disarm("live"))
+
+
+def _gone_on(session: Session) -> Effects:
+    return (Disarm("provisional"), Disarm("record"), Clear("record_missing", session.row.gun_no))
 
 
 def _moved(
     session: Session, before: frozenset[SessionState], state: SessionState, now: int, **changes: Any
 ) -> tuple[Session, MoveSession]:
-    """The same change in the row held here and in the write that makes it durable."""
+    """The same change in the row held here and in the write that makes it durable.
+
+    A deadline ends with its state, here as in the database.
+    """
     write = MoveSession(session.serial, before, state, moment(now), changes)
+    if state is not session.state:
+        changes = {"deadline_at": None, "deadline_kind": "", **changes}
     return replace(session, row=replace(session.row, **changes)), write

@@ -11,10 +11,10 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pileward.actors.effects import (
-    NOTHING,
     Clear,
     Disarm,
     Effects,
+    Note,
     Persist,
     Raise,
     Reload,
@@ -24,13 +24,10 @@ from pileward.actors.effects import (
 )
 from pileward.actors.session_order import ACCEPTED, moment
 from pileward.actors.session_state import DecisionAsked, RecordArrived, RefundMovedOn, Session, Written
-from pileward.messages.charging import EnergyOfRate, RecordFacts, SessionState
+from pileward.messages.charging import SessionState
 from pileward.messages.charging_writes import (
-    CancelSession,
     DecideHeld,
     Decision,
-    FailStart,
-    MoveSession,
     RecordUnmatched,
     SessionMoved,
     Settled,
@@ -39,32 +36,63 @@ from pileward.messages.charging_writes import (
     StartFailedDone,
 )
 from pileward.messages.sessions import RefundsWaiting
-from pileward.values import Rate, Severity
+from pileward.services.billing import provisional_facts
+from pileward.values import Severity
 
 S = SessionState
 Step = tuple[Session, Effects]
 
+_DECISIONS: Final = frozenset(str(decision) for decision in Decision)
 _WARNINGS: Final = {
     "amount_differs": ("桩上报金额与平台计算不符", "the pile's amount differs from ours"),
+    "rates_do_not_add_up": ("分时电量之和与总电量不符", "the energies by rate do not add up to the total"),
+    "rate_out_of_time": ("电量落在不该有的时段", "energy in a rate that was not in force"),
+    "meter_runs_backwards": ("电表止码小于起码", "the meter ran backwards"),
+    "meter_differs": ("电表读数与电量不符", "the meter readings differ from the energy"),
+    "deep_valley": ("记录含深谷时段，按谷计费", "a deep valley rate was billed as valley"),
     "record_after_start_failed": (
         "启动失败的订单收到了充电记录",
         "a record came for an order that never started",
     ),
+    "provisional_corrected": ("迟到的记录更正了暂估账单", "a late record corrected a provisional bill"),
     "different_record": ("同一订单收到不同的充电记录", "another record came for an order already settled"),
 }
+"""What is odd about a bill, by its code: alarms of the gun, each until a bill comes that is clean of it."""
 
 
 # --- guards ---------------------------------------------------------------------------------------------
 
 
+def is_undone(result: Any) -> bool:
+    """Whether a write came back with "the row is elsewhere": then nobody may be told what depended on it."""
+    if isinstance(result, SessionMoved | StartFailedDone):
+        return not result.is_done
+    return isinstance(result, RecordUnmatched)
+
+
+def went_wrong(_: Session, event: Written, *_now: int) -> bool:
+    """The row was elsewhere than this actor believed."""
+    return is_undone(event.result)
+
+
+def is_repeated(_: Session, event: Written, *_now: int) -> bool:
+    """The bill was written before, and may have been corrected since."""
+    return isinstance(event.result, Settled) and not event.result.is_first
+
+
 def is_settlement(_: Session, event: Written, *_now: int) -> bool:
-    """The write that was committed is the bill."""
+    """The write that was committed is a bill."""
     return isinstance(event.result, Settled)
 
 
-def is_earlier(_: Session, event: Written, *_now: int) -> bool:
-    """A write from before the settlement, done as expected."""
-    return isinstance(event.result, SessionMoved) and event.result.is_done
+def is_refunded(_: Session, event: Written, *_now: int) -> bool:
+    """All the money of a failed start is in the outbox."""
+    return isinstance(event.result, StartFailedDone) and event.result.out_refund_no is not None
+
+
+def is_penniless(_: Session, event: Written, *_now: int) -> bool:
+    """A start failed for which nothing had been paid: it is over."""
+    return isinstance(event.result, StartFailedDone)
 
 
 def is_last(_: Session, event: RefundMovedOn, *_now: int) -> bool:
@@ -72,14 +100,9 @@ def is_last(_: Session, event: RefundMovedOn, *_now: int) -> bool:
     return event.moved.is_last
 
 
-def went_wrong(session: Session, event: Written, *_now: int) -> bool:
-    """The row was elsewhere than this actor believed: what is durable counts."""
-    result = event.result
-    if isinstance(result, RecordUnmatched):
-        return True
-    if isinstance(result, SessionMoved | StartFailedDone):
-        return not result.is_done
-    return False
+def is_decision(_: Session, event: DecisionAsked, *_now: int) -> bool:
+    """The decision is one of those that there are."""
+    return event.decision in _DECISIONS
 
 
 # --- settling -------------------------------------------------------------------------------------------
@@ -87,18 +110,42 @@ def went_wrong(session: Session, event: Written, *_now: int) -> bool:
 
 def by_record(session: Session, event: RecordArrived, now: int) -> Step:
     """The record is durable and confirmed: bill it."""
-    ended = tuple(
-        Disarm(name)
-        for name in ("answer", "charging", "last_look", "stop", "stop_watch", "record", "provisional")
-    )
     gun_no = session.row.gun_no
-    return replace(session, detail="settling"), (
+    return replace(session, detail="settling", is_giving_up=False), (
         Persist(SettleRecord(event.result.first_id, moment(now))),
-        *ended,
-        Clear("record_missing", gun_no),
-        Clear("stop_failed", gun_no),
+        *_TIMERS_OFF,
+        *(Clear(kind, gun_no) for kind in _ENDED_ALARMS),
         ShowSession(),
     )
+
+
+_TIMERS_OFF: Final = tuple(
+    Disarm(name)
+    for name in (
+        "pay",
+        "start_by",
+        "answer",
+        "charging",
+        "last_look",
+        "live",
+        "stop",
+        "stop_watch",
+        "record",
+        "provisional",
+    )
+)
+_ENDED_ALARMS: Final = ("record_missing", "stop_failed", "charging_after_end")
+"""What a record puts an end to."""
+
+
+def settle_too(session: Session, event: RecordArrived, now: int) -> Step:
+    """A record came while something else is being settled: it is next, and the services compare."""
+    return session, (Persist(SettleRecord(event.result.first_id, moment(now))),)
+
+
+def leave_to_services(session: Session, event: RecordArrived, now: int) -> Step:
+    """The order is over and its actor about to exit: nothing of a late record depends on it."""
+    return session, (Note(SettleRecord(event.result.first_id, moment(now))),)
 
 
 def miss_record(session: Session, _: Any, __: int) -> Step:
@@ -112,22 +159,10 @@ def miss_record(session: Session, _: Any, __: int) -> Step:
 
 def provisionally(session: Session, _: Any, now: int) -> Step:
     """No record for a day: bill by the last live values, for a person to approve."""
-    row = session.row
-    energies = tuple(
-        EnergyOfRate(rate, energy)
-        for rate, energy in zip(Rate, session.rate_energy_e4_kwh, strict=True)
-        if energy
-    )
-    facts = RecordFacts(
-        energies=energies,
-        energy_e4_kwh=row.energy_e4_kwh,
-        pile_amount_e4_yuan=row.live_amount_e4_yuan or None,
-        started_at=row.started_at,
-        ended_at=row.ended_at or row.live_at,
-        stop_reason="no_record",
-    )
+    facts = provisional_facts(session.row)
     return replace(session, detail="provisional"), (
         Persist(SettleSession(session.serial, None, facts, moment(now))),
+        *_TIMERS_OFF,
         ShowSession(),
     )
 
@@ -155,11 +190,14 @@ def take_result(session: Session, event: Written, now: int) -> Step:
         is_held=settled.is_held,
         held_reason=settled.reason if settled.is_held else "",
         is_provisional=settled.is_provisional,
+        deadline_at=None,
+        deadline_kind="",
         settled_at=moment(now),
     )
+    found = {*settled.warnings, settled.reason}
     effects: Effects = tuple(
-        Raise(code, Severity.WARNING, *_WARNINGS.get(code, (code, code)), row.gun_no)
-        for code in settled.warnings
+        Raise(code, Severity.WARNING, *words, row.gun_no) if code in found else Clear(code, row.gun_no)
+        for code, words in _WARNINGS.items()
     )
     if settled.is_held:
         zh, en = f"订单待人工处理：{settled.reason}", f"an order waits for a person: {settled.reason}"
@@ -168,27 +206,23 @@ def take_result(session: Session, event: Written, now: int) -> Step:
         effects += (Clear("session_held", row.gun_no),)
     if settled.out_refund_no is not None:
         effects += (TellRefunds(RefundsWaiting()),)
-    return replace(session, row=row, detail=settled.reason if settled.is_held else ""), (
-        *effects,
-        ShowSession(),
-    )
+    detail = settled.reason if settled.is_held else ""
+    return replace(session, row=row, detail=detail), (*effects, ShowSession())
 
 
 def tell_refunds(session: Session, event: Written, _: int) -> Step:
-    """A failed start has put everything into the outbox; without money it is closed at once."""
-    result = event.result
-    if not isinstance(result, StartFailedDone):
-        return session, NOTHING
-    row = replace(session.row, refund_fen=result.refund_fen)
-    session = replace(session, row=row)
-    if result.out_refund_no is not None:
-        return session, (TellRefunds(RefundsWaiting()), ShowSession())
-    return session, (Reload(),)
+    """A failed start has put everything into the outbox."""
+    row = replace(session.row, refund_fen=event.result.refund_fen)
+    return replace(session, row=row), (TellRefunds(RefundsWaiting()), ShowSession())
 
 
-def start_over(session: Session, event: Written, _: int) -> Step:
+def look_for_refunds(session: Session, _: Any, __: int) -> Step:
+    """The actor began again while money is on its way back: that may not have been told."""
+    return session, (TellRefunds(RefundsWaiting()),)
+
+
+def start_over(session: Session, _: Any, __: int) -> Step:
     """What is durable is not what this actor believed: begin again from the row."""
-    assert isinstance(event.write, MoveSession | CancelSession | FailStart | SettleRecord), event.write
     return session, (Reload(),)
 
 
@@ -200,4 +234,5 @@ def show(session: Session, _: Any, __: int) -> Step:
 def close(session: Session, _: Any, now: int) -> Step:
     """Everything is done: the last fen is where it belongs."""
     row = replace(session.row, closed_at=moment(now))
-    return replace(session, row=row, detail=""), (ShowSession(),)
+    over = Clear("charging_after_end", row.gun_no)
+    return replace(session, row=row, detail=""), (over, ShowSession())

@@ -22,11 +22,19 @@ CHARGING_WITHIN_S: Final = 90.0
 """Seconds from the start frame until charging must be seen (YKC 1.6, 8.2)."""
 LAST_LOOK_S: Final = 10.0
 """Before a start is given up the pile is asked once more and told to stop; this long is waited."""
+RETURN_WITHIN_S: Final = 300.0
+"""A pile that is away when its start is due may be charging: its return is waited for so long, once."""
+TOLD_WITHIN_S: Final = 20.0
+"""A pile that came back while its start was waited for tells within this time how its gun stands."""
+QUIET_S: Final = 60.0
+"""A gun that charges and says nothing for four reports (YKC 1.6, 9) is asked."""
 STOP_ANSWER_S: Final = 10.0
 STOP_ATTEMPTS: Final = 3
 STOP_WATCH_S: Final = 60.0
 """A charge that still runs so long after its stop is stopped again, with an alarm."""
 RECORD_WITHIN_S: Final = 30.0
+AGAIN_MAX_S: Final = 300.0
+"""The longest pause before what the store refused is tried again."""
 PROVISIONAL_AFTER_S: Final = 86_400.0
 """Without a record for this long the charge is billed by its last live values, for staff to approve."""
 LIVE_SAVE_MS: Final = 10_000
@@ -36,6 +44,8 @@ NOT_PLUGGED: Final = 5
 """YKC 1.6, 7.4: not final, the vehicle may still be plugged in."""
 NOT_CHARGING: Final = 2
 """YKC 1.6, 0x35: there was nothing to stop."""
+CANCELLED: Final = "cancelled"
+"""`start_failure` of an order that its driver has given up, from the moment it was asked for."""
 START_REFUSALS: Final = {
     1: "pile_mismatch",
     2: "already_charging",
@@ -64,15 +74,12 @@ class Session(msgspec.Struct, frozen=True):
     """The pile said that it starts."""
     is_giving_up: bool = False
     """The start is being taken back: what the pile does now is stopped."""
-    wants_stop: bool = False
-    """Asked to stop while the pile was away."""
-    is_cancelled: bool = False
-    """The driver gave the order up while its payment may still come."""
+    has_waited: bool = False
+    """The return of the pile was waited for already."""
     detail: str = ""
     stop_attempts: int = 0
     telemetry: Telemetry | None = None
     telemetry_ms: int = 0
-    rate_energy_e4_kwh: tuple[int, int, int, int] = (0, 0, 0, 0)
     saved_ms: int = 0
     facts: tuple[tuple[str, dict[str, Any]], ...] = ()
     """What the vehicle said once in this charge, by kind."""
@@ -88,26 +95,35 @@ class Session(msgspec.Struct, frozen=True):
         return self.row.state
 
     @property
+    def is_cancelled(self) -> bool:
+        """The driver gave the order up before it charged."""
+        return self.row.start_failure == CANCELLED
+
+    @property
+    def wants_stop(self) -> bool:
+        """Somebody, or a limit, wants the charge to end."""
+        return bool(self.row.stop_reason)
+
+    @property
     def amount_e9_yuan(self) -> int:
         """Money so far by our own tariff, 1e-9 yuan: energy by rate times price."""
         prices = self.row.tariff.prices
         return sum(
             energy * price.total_e5_yuan
-            for energy, price in zip(self.rate_energy_e4_kwh, prices, strict=True)
+            for energy, price in zip(self.row.rate_energy_e4_kwh, prices, strict=True)
         )
 
 
 def new_session(row: SessionRow, *, is_pile_online: bool, spending: Spending) -> Session:
     """A session as its row has it: just made, or loaded after a restart."""
-    return Session(
-        row=row,
-        spending=spending,
-        is_pile_online=is_pile_online,
-        rate_energy_e4_kwh=row.rate_energy_e4_kwh,
-    )
+    return Session(row=row, spending=spending, is_pile_online=is_pile_online)
 
 
 # --- events ---------------------------------------------------------------------------------------------
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The actor was made, or began again, from this row: what was under way is taken up."""
 
 
 class FundedBy(msgspec.Struct, frozen=True):
@@ -147,6 +163,10 @@ class DecisionAsked(msgspec.Struct, frozen=True):
     decision: str
     actor: str
     note: str
+
+
+class StartUnsent(msgspec.Struct, frozen=True):
+    """The start frame was not written: the pile was away when it was its turn."""
 
 
 class PileLost(msgspec.Struct, frozen=True):
@@ -200,6 +220,10 @@ class LastLookDue(msgspec.Struct, frozen=True):
     """The pile had its last chance to say that it charges."""
 
 
+class LiveDue(msgspec.Struct, frozen=True):
+    """The gun should have said something by now."""
+
+
 class StopDue(msgspec.Struct, frozen=True):
     """The pile should have answered the stop by now."""
 
@@ -231,3 +255,10 @@ class SessionMovedTo(msgspec.Struct, frozen=True):
     gun_no: int
     state: SessionState
     is_over: bool
+
+
+class SessionTrouble(msgspec.Struct, frozen=True):
+    """From the fleet to a pile's actor: the actor of one of its charges failed too often."""
+
+    serial: str
+    error: str

@@ -57,7 +57,6 @@ def describe(session: Session, now: int) -> dict[str, Any]:
         wants_stop=session.wants_stop,
         stop_attempts=session.stop_attempts,
         amount_fen=amount_fen(session),
-        rate_energy_e4_kwh=list(session.rate_energy_e4_kwh),
         telemetry_age_s=(now - session.telemetry_ms) // 1000 if session.telemetry_ms else None,
         telemetry=msgspec.to_builtins(session.telemetry),
         facts=dict(session.facts),

@@ -26,6 +26,7 @@ from pileward.clock import ManualClock
 from pileward.messages import commands as ask
 from pileward.messages import downlinks as down
 from pileward.messages import uplinks as up
+from pileward.messages.charging_writes import SettleRecord
 from pileward.messages.commands import Command, Outcome
 from pileward.messages.events import AlarmChanged, GunChanged, PileChanged
 from pileward.ports import ALARM_TOPIC, GUN_TOPIC, PILE_TOPIC
@@ -95,11 +96,11 @@ class Yard:
         return [save.write for save in noted(self.store, Save) if not kinds or isinstance(save.write, kinds)]
 
     def tickets(self) -> list[int]:
-        """Tickets that the store has not answered, oldest first."""
+        """Tickets that the store has not answered, oldest first; settlements left out."""
         return [
             save.ticket
             for save in noted(self.store, Save)
-            if save.ticket and save.ticket not in self.answered
+            if save.ticket and save.ticket not in self.answered and not isinstance(save.write, SettleRecord)
         ]
 
     async def stored(self, count: int = 1, state: RecordState = RecordState.STORED) -> None:
