@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Rider:
         self.name = name
         self.id = 0
         self.token = ""
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
         """Headers of the last answer."""
 
     async def __call__(
@@ -53,7 +53,7 @@ class Rider:
             headers["Idempotency-Key"] = key
         url = self.market.url + DRIVER_API + path
         async with self.market.http.request(method, url, json=body, headers=headers) as answer:
-            self.headers = dict(answer.headers)
+            self.headers = answer.headers
             text = await answer.text()
             assert answer.status == status, f"{method} {path}: {answer.status} {text}"
             return await answer.json() if text else None
