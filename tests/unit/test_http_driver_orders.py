@@ -120,7 +120,7 @@ async def test_the_apps_word_is_checked_with_the_provider(market: Market) -> Non
     assert check == {"serial": ordered["serial"], "is_paid": True, "state": "funded"}
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str | None, int, str]] = [
     ({"amount_fen": 99}, "amount_fen", 400, "invalid_field"),
     ({"amount_fen": 100_001}, "amount_fen", 400, "invalid_field"),
     ({"amount_fen": 50.5}, "amount_fen", 400, "invalid_field"),
@@ -138,7 +138,8 @@ WRONG = [
 async def test_wrong_orders_name_what_is_wrong(market: Market) -> None:
     rider = await market.rider("anna")
     for number, (changes, field, status, code) in enumerate(WRONG):
-        body = {"gun_code": f"{CODES[0]}01", "amount_fen": 5_000, **changes}
+        body: dict[str, Any] = {"gun_code": f"{CODES[0]}01", "amount_fen": 5_000}
+        body.update(changes)
         problem = await rider("POST", "/prepays", body, status, key=f"key-0000-{number}")
         assert (problem["code"], problem["detail"].get("field")) == (code, field), changes
     assert (await rider("GET", "/sessions"))["items"] == []
