@@ -1,8 +1,8 @@
 """`pileward demo`: the whole story on one machine, with nothing set up.
 
-A parent with two children, the server and the simulated piles, which die with it. Ports, token, database,
-clock and the piles' memories live in the state folder, so the demo goes on after it was stopped or killed;
-when the server alone is killed the parent starts it again.
+A parent with three children which die with it: the WeChat Pay emulator, the server, and the simulated piles
+with their drivers. Ports, token, database, clock, the emulator's books and the piles' memories live in the
+state folder, so the demo goes on after it was stopped or killed; a child that dies alone is started again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import click
 import uvloop
 
 from pileward.cli.demo_seed import FIRST_CODE, PILES, seed
+from pileward.cli.demo_story import Story
 from pileward.cli.http_client import TOKEN_FILE, keep_token
 from pileward.clock import Clock
 from pileward.config import clock_state
@@ -34,10 +35,17 @@ from pileward.models.database import open_database
 PR_SET_PDEATHSIG: Final = 1
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 15.0
+STORY_EVERY_S: Final = 2.0
 AGAIN_AFTER_S: Final = 1.0
 PORTS_FILE: Final = "ports.json"
 HTTP_PORT: Final = 8080
 YKC_PORT: Final = 8768
+PAY_PORT: Final = 18443
+DRIVERS: Final = 24
+RATE: Final = 20.0
+"""Clock seconds a second: half an hour of charging is a minute and a half to watch."""
+REST_S: Final = 240.0
+"""Mean clock seconds between two charges of a driver."""
 
 
 @click.command("demo")
@@ -52,7 +60,7 @@ YKC_PORT: Final = 8768
     "--port", type=click.IntRange(1, 65535), help="HTTP 端口 / HTTP port; default: 8080 or a free one"
 )
 @click.option(
-    "--rate", default=1.0, show_default=True, type=click.FloatRange(0.1, 3_600), help="时钟倍速 / clock rate"
+    "--rate", default=RATE, show_default=True, type=click.FloatRange(0.1, 3_600), help="时钟倍速 / clock rate"
 )
 @click.option("--profile", default="lively", show_default=True, help="桩的性格 / how the piles behave")
 def command(state: Path, port: int | None, rate: float, profile: str) -> None:
@@ -83,15 +91,22 @@ class Demo:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.set)
         await self._seed()
-        server = asyncio.create_task(self._keep("server", self._server_arguments()))
-        if await self._ready():
-            self._tell()
-            piles = asyncio.create_task(self._keep("piles", self._piles_arguments()))
-            await self.stopping.wait()
-            click.echo("\n正在停止 / stopping …")
-            await piles
+        pay = asyncio.create_task(self._keep("pay", self._pay_arguments()))
+        server = None
+        if await self._ready("pay"):
+            server = asyncio.create_task(self._keep("server", self._server_arguments()))
+            if await self._ready("server"):
+                self._tell()
+                story = asyncio.create_task(self._tell_story())
+                piles = asyncio.create_task(self._keep("piles", self._piles_arguments()))
+                await self.stopping.wait()
+                click.echo("\n正在停止 / stopping …")
+                story.cancel()
+                await piles
         self.stopping.set()
-        await server
+        for child in (server, pay):
+            if child is not None:
+                await child
         click.echo("已停止，状态保存在 / stopped; the state is kept in " + str(self.state))
 
     async def _seed(self) -> None:
@@ -102,9 +117,9 @@ class Demo:
         finally:
             await database.close()
 
-    async def _ready(self) -> bool:
-        """Wait until the server listens; False when it was stopped before."""
-        ready = self.state / "ready.json"
+    async def _ready(self, name: str) -> bool:
+        """Wait until a child listens; False when it was stopped before."""
+        ready = self._ready_file(name)
         for _ in range(round(READY_WITHIN_S / 0.1)):
             if ready.exists():
                 return True
@@ -114,13 +129,13 @@ class Demo:
                 return False
         self.stopping.set()
         raise click.ClickException(
-            f"服务未能启动，见 / the server did not start, see {self.state / 'server.log'}"
+            f"{name} 未能启动，见 / {name} did not start, see {self.state / f'{name}.log'}"
         )
 
     async def _keep(self, name: str, arguments: list[str]) -> None:
         """Run one child until the demo ends; start it again when it dies before."""
         while not self.stopping.is_set():
-            (self.state / "ready.json").unlink(missing_ok=True) if name == "server" else None
+            self._ready_file(name).unlink(missing_ok=True)
             with (self.state / f"{name}.log").open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
                     *arguments,
@@ -143,6 +158,17 @@ class Demo:
             for task in (ended, stop):
                 task.cancel()
 
+    def _ready_file(self, name: str) -> Path:
+        return self.state / f"{name}.ready.json"
+
+    async def _tell_story(self) -> None:
+        """Print one charge in full each time one is over, from the server's own books."""
+        story = Story(f"http://127.0.0.1:{self.ports['http']}", self.token)
+        while True:
+            await asyncio.sleep(STORY_EVERY_S)
+            for text in await story.next():
+                click.echo(text)
+
     def _tell(self) -> None:
         url = f"http://127.0.0.1:{self.ports['http']}"
         click.echo(
@@ -153,6 +179,7 @@ class Demo:
             f"  YKC 接入 / YKC listener   127.0.0.1:{self.ports['ykc']}\n"
             f"  运营令牌 / operator token {self.token}\n\n"
             f"  {PILES} 台模拟桩，首号 / simulated piles from {FIRST_CODE}\n"
+            f"  {DRIVERS} 位司机，时钟 {self.rate:g} 倍 / drivers, clock at {self.rate:g} times\n"
             f"  日志 / logs               {self.state}\n"
             f"  Ctrl-C 停止 / Ctrl-C stops\n"
         )
@@ -170,7 +197,19 @@ class Demo:
         }
 
     def _server_arguments(self) -> list[str]:
-        return [sys.executable, "-m", "pileward", "serve", "--ready-file", str(self.state / "ready.json")]
+        return [
+            *(sys.executable, "-m", "pileward", "serve"),
+            *("--config", str(self.state / "wechat" / "merchant.toml")),
+            *("--ready-file", str(self._ready_file("server"))),
+        ]
+
+    def _pay_arguments(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "pileward", "emulate", "wechat"),
+            *("--port", str(self.ports["pay"]), "--state", str(self.state / "wechat")),
+            *("--notify-base", f"http://127.0.0.1:{self.ports['http']}"),
+            *("--ready-file", str(self._ready_file("pay"))),
+        ]
 
     def _piles_arguments(self) -> list[str]:
         return [
@@ -178,6 +217,9 @@ class Demo:
             *("--port", str(self.ports["ykc"]), "--piles", str(PILES), "--first-code", FIRST_CODE),
             *("--profile", self.profile, "--rate", str(self.rate), "--seed", "7"),
             *("--origin", self.clock.utc().isoformat(), "--state", str(self.state / "piles")),
+            *("--drivers", str(DRIVERS), "--rest", str(REST_S)),
+            *("--api", f"http://127.0.0.1:{self.ports['http']}"),
+            *("--pay", f"http://127.0.0.1:{self.ports['pay']}"),
         ]
 
     def _token(self) -> str:
@@ -189,10 +231,11 @@ class Demo:
     def _ports(self, wanted: int | None) -> dict[str, int]:
         """The ports of the last time, so that piles and bookmarks find the demo again; else free ones."""
         file = self.state / PORTS_FILE
-        known = json.loads(file.read_text()) if file.exists() else {"http": HTTP_PORT, "ykc": YKC_PORT}
+        known = json.loads(file.read_text()) if file.exists() else {}
         ports = {
-            "http": wanted or _usable(known["http"]),
-            "ykc": _usable(known["ykc"]),
+            "http": wanted or _usable(known.get("http", HTTP_PORT)),
+            "ykc": _usable(known.get("ykc", YKC_PORT)),
+            "pay": _usable(known.get("pay", PAY_PORT)),
         }
         file.write_text(json.dumps(ports))
         return ports

@@ -78,7 +78,7 @@ class DecideSession(Command, frozen=True):
 
 
 class DescribeSession(Command, frozen=True):
-    """Ask for everything about one session: answered with SessionDescription, or Outcome `unknown_session`."""
+    """Ask for everything about one session: answered with SessionDescription, or `unknown_session`."""
 
     serial: str
 
