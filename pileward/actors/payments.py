@@ -8,11 +8,13 @@ so a restart of the actor or of the process goes on where it was: what is due is
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
+from pileward.actors import payments_rules as rules
 from pileward.actors.effects import Raise
 from pileward.actors.jobs import JobDone, Jobs
 from pileward.actors.money_rows import MoneyRows
@@ -115,6 +117,8 @@ class PaymentsActor(PortActor):
         self.rows: MoneyRows = requirements.rows
         self.save = requirements.save
         self.work = requirements.work
+        self.look_at = math.inf
+        """When the next look is due, clock seconds."""
 
     def started(self, restarted: bool) -> None:
         """Be ready; after a failure, go on with what is due."""
@@ -168,6 +172,8 @@ class PaymentsActor(PortActor):
             self._answer(sender, done.answer if isinstance(done, Done) else _unable(asked, "unknown"))
         if isinstance(done, Done):
             self.perform(done.effects)
+        if job.kind == Prepay.__name__:
+            self._look_within(rules.QUERY_AFTER_S[0])  # it is part of the schedule from now on
 
     # --- notifications ----------------------------------------------------------------------------------
 
@@ -200,6 +206,7 @@ class PaymentsActor(PortActor):
     def _look(self) -> None:
         if self.port is None:
             return
+        self.look_at = math.inf
         if self.work.look is None or self.work.look.done():
             now = self.clock.utc()
             self.work.look = asyncio.get_running_loop().create_task(self._look_now(now))
@@ -225,7 +232,14 @@ class PaymentsActor(PortActor):
             money.payments.update(looked.open.count)
             if looked.open.next_at is not None:
                 wait_s = (looked.open.next_at - self.clock.utc()).total_seconds()
-        self.arm("look", min(max(wait_s, LOOK_AT_LEAST_S), LOOK_AT_MOST_S))
+        self._look_within(min(max(wait_s, LOOK_AT_LEAST_S), LOOK_AT_MOST_S))
+
+    def _look_within(self, wait_s: float) -> None:
+        """Look in so many clock seconds, unless a look comes sooner."""
+        at = self.clock.monotonic() + wait_s
+        if at < self.look_at:
+            self.look_at = at
+            self.arm("look", wait_s)
 
     def _check_of(self, number: str) -> Callable[[], Awaitable[Done]]:
         return lambda: self.desk.check(number)
