@@ -32,7 +32,6 @@ from pileward.config.settings import load
 from pileward.emulators.wechat.emulator import Options
 from pileward.emulators.wechat.keys import Keyring, openid_of
 from pileward.emulators.wechat.server import Server
-from pileward.integrations.wechat_account import Account
 from pileward.integrations.wechat_login import WeChatLogins
 from pileward.integrations.wechat_pay import WeChatPay
 from pileward.messages.payments import (
@@ -207,7 +206,7 @@ def wechat_state(wechat_keys: Path, tmp_path: Path) -> Path:
 
 @contextlib.asynccontextmanager
 async def little_world(
-    options: Options, *, read_s: float = 5.0, unix_time: Callable[[], float] = time.time
+    options: Options, *, read_s: float | None = None, unix_time: Callable[[], float] = time.time
 ) -> AsyncIterator[Wechat]:
     """Emulator, client and merchant's server; the real time is the emulator's, `read_s` the client's."""
     async with contextlib.AsyncExitStack() as stack:
@@ -215,8 +214,10 @@ async def little_world(
         server = await stack.enter_async_context(
             Server(msgspec.structs.replace(options, notify_base_url=merchant.url), unix_time)
         )
-        account, logins = client_settings(server.settings_path)
-        pay = merchant.pay = WeChatPay(account, read_s=read_s)
+        pay, logins = clients_of(server.settings_path)
+        if read_s is not None:
+            pay = WeChatPay(pay.account, read_s=read_s)
+        merchant.pay = pay
         for client in (pay, logins):
             await client.start()
             stack.push_async_callback(client.close)
@@ -225,13 +226,13 @@ async def little_world(
         yield world
 
 
-def client_settings(path: Path) -> tuple[Account, WeChatLogins]:
-    """Account and logins from the settings file that an emulator wrote, by the way the server takes."""
+def clients_of(path: Path) -> tuple[WeChatPay, WeChatLogins]:
+    """Both clients from the settings file that an emulator wrote, by the way the server takes."""
     settings = load(path, environ={}).wechat
     pay, logins = make_payments(settings), make_logins(settings)
     assert pay is not None
     assert logins is not None
-    return pay.account, logins
+    return pay, logins
 
 
 @contextlib.asynccontextmanager

@@ -43,7 +43,7 @@ from tests.waiting import until
 from tests.wechat_emulator import (
     EmulatorProcess,
     Wechat,
-    client_settings,
+    clients_of,
     control_of,
     little_world,
     receiving,
@@ -353,12 +353,13 @@ async def test_a_wrong_secret_is_our_fault(wechat: Wechat) -> None:
         assert result.code == code
 
 
+@pytest.mark.slow
 async def test_the_books_survive_a_kill(wechat_state: Path) -> None:
     """Paid, refunded in part, notifications not yet taken: killed, started again, nothing lost or doubled."""
     async with receiving() as merchant:
         options = ("--notify-base", merchant.url, "--refund-after", "3600")
         with running(EmulatorProcess(wechat_state, *options)) as process:
-            pay = merchant.pay = WeChatPay(client_settings(wechat_state / "merchant.toml")[0])
+            pay = merchant.pay = clients_of(wechat_state / "merchant.toml")[0]
             await pay.start()
             merchant.answers = [500] * 3
             orders = [order_of(process, f"P2026010100000000000{number}-1") for number in range(3)]
@@ -387,7 +388,7 @@ async def test_the_books_survive_a_kill(wechat_state: Path) -> None:
 
 def client_of(process: EmulatorProcess) -> WeChatPay:
     """A client of an emulator in a process of its own."""
-    return WeChatPay(client_settings(process.state / "merchant.toml")[0])
+    return clients_of(process.state / "merchant.toml")[0]
 
 
 def order_of(process: EmulatorProcess, number: str) -> PrepayOrder:

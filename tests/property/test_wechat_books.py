@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
@@ -141,5 +141,10 @@ class BooksMachine(RuleBasedStateMachine):
             return None
 
 
-BooksMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+BooksMachine.TestCase.settings = settings(
+    max_examples=30,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # each step is flushed to the disk
+)
 TestBooks = BooksMachine.TestCase

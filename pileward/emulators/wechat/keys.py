@@ -125,7 +125,10 @@ class Keyring:
                 serialization.NoEncryption(),
             )
             _write(path, pem, 0o600)
-        loaded = serialization.load_pem_private_key(path.read_bytes(), None)
+        # made here a moment or a day ago: testing the primes again would be most of the time of a start
+        loaded = serialization.load_pem_private_key(
+            path.read_bytes(), None, unsafe_skip_rsa_key_validation=True
+        )
         assert isinstance(loaded, rsa.RSAPrivateKey), f"{path} is no RSA key"
         return loaded
 
