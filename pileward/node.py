@@ -33,7 +33,7 @@ from pileward.actors.pile_view import pile_view
 from pileward.actors.port_actor import PLATFORM
 from pileward.actors.serials import Serials
 from pileward.actors.store import Flush, StoreActor, StoreStart, Waiting
-from pileward.actors.store_messages import PileLoaded
+from pileward.actors.store_messages import PileLoaded, Save
 from pileward.actors.surroundings import Admission, Surroundings
 from pileward.clock import Clock
 from pileward.codecs.base import Dialect, OnFrame
@@ -44,6 +44,7 @@ from pileward.http.driver.tokens import token_key
 from pileward.http.node import Merchant
 from pileward.logs import logger
 from pileward.messages.charging import OpenSession
+from pileward.messages.charging_writes import SettleRecord
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
 from pileward.metrics import Metrics
@@ -52,6 +53,7 @@ from pileward.ports import Bus, Logins, Payments
 from pileward.services import alarms, operators, pile_configs, sessions, showing
 from pileward.services.audit import Who
 from pileward.services.backend import DatabaseBackend
+from pileward.services.record_settlement import unsettled_records
 from pileward.services.showing import ShownStation
 
 log = logger(__name__)
@@ -128,6 +130,9 @@ class Node:
         self.around.fleet = self.engine.create(FleetActor, FleetStart(self.around, piles))
         await self.engine.ask_async(self.around.fleet, TakePiles(()), TAKE_WITHIN_S)
         self.money.begin()
+        for record_id in await unsettled_records(self.database.connection):
+            write = SettleRecord(record_id, self.clock.utc())
+            self.engine.tell(self.around.store, Save(0, write))
         gc.collect()
         gc.freeze()  # what was loaded stays; collections need not look at it again
         await self._listen()

@@ -33,7 +33,7 @@ from pileward.messages.charging import ACTIVE, OpenSession, SessionState
 from pileward.messages.charging_writes import CreateSession, OrderOpen, Settled, SettleRecord
 from pileward.messages.commands import Command, Outcome
 from pileward.messages.uplinks import Uplink
-from pileward.services.records import RecordResult
+from pileward.services.records import RecordResult, RecordState
 from pileward.values import ResultStatus, Severity
 
 if TYPE_CHECKING:
@@ -234,6 +234,10 @@ class PileSessions:
     def _settled(self, record_id: int, result: Any) -> None:
         if isinstance(result, Settled):
             log.info("late_record_settled", session=result.serial, record=record_id, state=result.state.word)
+            order = self._orders.get(result.serial)
+            if order is not None:  # by its time: its actor did not know the number, and has to hear of it
+                known = RecordResult(RecordState.SAME, record_id, record_id)
+                self._pile.send(order.address, RecordArrived(None, known))
             if result.out_refund_no is not None:
                 self._pile.send(self._pile.around.refunds, ask.RefundsWaiting())
         else:

@@ -1,8 +1,8 @@
 """Settling stored records that no actor waits for: late ones, repeated ones, those of orders unknown here.
 
 A record belongs to the charge of its wire number; failing that to the one charge at its gun whose record is
-missing and whose time it fits, since a gun serves one charge at a time. A record that fits nothing is stored,
-confirmed, and put on the review list: it never makes a payment.
+missing and whose time it fits, since a gun serves one charge at a time; from then on its number is known. A
+record that fits nothing is stored, confirmed, and put on the review list: it never makes a payment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pileward.services.billing import CLOCK_SLACK, energies_of
 from pileward.services.reviews import open_reviews
 from pileward.services.settlement import settle_sessions
 from pileward.services.sql import moment, select, utc
-from pileward.services.wire_numbers import serials_of
+from pileward.services.wire_numbers import keep_wire_numbers, serials_of
 from pileward.values import Rate
 
 _RECORD = """
@@ -38,6 +38,29 @@ _CANDIDATES = f"""
 SELECT {", ".join(rows.SESSION_COLUMNS)} FROM charging_session
 WHERE pile_code = ? AND gun_no = ? AND record_id IS NULL AND started_at <= ? ORDER BY id DESC LIMIT 20
 """  # noqa: S608
+
+
+RECHECKED: Final = 20_000
+"""Of so many of the newest records a starting node makes sure: as many as may have waited for the store."""
+_UNSETTLED = """
+SELECT r.id FROM pile_record r
+LEFT JOIN wire_number w
+  ON w.wire_number = r.wire_number AND w.pile_code = r.pile_code AND w.protocol = r.protocol
+LEFT JOIN charging_session s ON s.serial = w.serial
+WHERE r.id > (SELECT MAX(id) FROM pile_record) - ? AND r.variant = 0
+  AND (s.serial IS NULL OR s.state IN ('closed', 'cancelled'))
+  AND NOT EXISTS (SELECT 1 FROM settlement t WHERE t.key = w.serial || ':record:' || r.id)
+  AND NOT EXISTS (SELECT 1 FROM review v WHERE v.key = 'unknown_record/record:' || r.id || '/')
+ORDER BY r.id
+"""
+
+
+async def unsettled_records(connection: BaseDBAsyncClient) -> list[int]:
+    """Records that were stored and confirmed, and then nothing more happened: the node ended in between.
+
+    Those of charges that are not over are named by `sessions.open_sessions`.
+    """
+    return [int(row["id"]) for row in await select(connection, _UNSETTLED, RECHECKED)]
 
 
 async def settle_records(
@@ -61,6 +84,9 @@ async def _settle(
     [serial] = await serials_of(connection, [key])
     if serial is None:
         serial = await _by_time(connection, record, facts)
+        if serial is not None:
+            # when the record comes again it is the same charge's
+            await keep_wire_numbers(connection, [(*key, record["gun_no"], serial)])
     if serial is None:
         review = OpenReview(
             ReviewKind.UNKNOWN_RECORD,

@@ -261,13 +261,12 @@ async def _opened(connection: BaseDBAsyncClient, found: Sequence[dict[str, Any]]
     opened = []
     for columns in found:
         row = rows.session_row(columns)
-        waits = row.record_id is None and not row.is_held
         opened.append(
             OpenSession(
                 row=row,
                 payments=tuple(payments.get(row.serial, ())),
                 refunds=tuple(refunds.get(row.serial, ())),
-                waiting_record_id=columns["waiting_record_id"] if waits else None,
+                waiting_record_id=columns["waiting_record_id"] if row.record_id is None else None,
             )
         )
     return opened

@@ -34,6 +34,7 @@ from pileward.services import debts, ledger, reviews, sessions
 from pileward.services.audit import Who
 from pileward.services.billing import provisional_facts
 from pileward.services.ledger import KeyReusedError, Movement, post
+from pileward.services.record_settlement import unsettled_records
 from pileward.services.settlement import settlements_of
 from pileward.services.writes import StoreRecord
 from pileward.values import Rate
@@ -508,6 +509,29 @@ class TestRecords:
         [settled] = await till.write(SettleRecord(record_id, later(3_700)))
         assert settled.serial == serial
         assert (await till.row(serial)).record_id == record_id
+        [again] = await till.write(SettleRecord(record_id, later(3_900)))
+        assert again == replace(settled, is_first=False)
+        assert (await reviews.list_reviews(till.business.who.operator_id)).items == []
+
+    async def test_a_node_that_starts_finds_what_was_stored_and_not_settled(self, till: Till) -> None:
+        connection = till.database.connection
+        unknown = await self.stored(till, "9" * 32)
+        serial = await till.charging()
+        await self.stored(till, (await till.row(serial)).wire_number)
+        assert await unsettled_records(connection) == [unknown]  # the other one is its charge's own business
+        await till.write(SettleRecord(unknown, later(3_700)))
+        assert await unsettled_records(connection) == []
+
+    async def test_a_node_that_starts_finds_records_of_charges_that_are_over(self, till: Till) -> None:
+        connection = till.database.connection
+        serial = await till.ordered()
+        await till.pay(serial)
+        [failed] = await till.write(FailStart(serial, "no_start", later(60)))
+        await till.refund(failed.out_refund_no, RefundStep.SUCCEEDED)
+        record_id = await self.stored(till, (await till.row(serial)).wire_number)
+        assert await unsettled_records(connection) == [record_id]
+        await till.write(SettleRecord(record_id, later(3_700)))
+        assert await unsettled_records(connection) == []
 
     async def test_a_charge_under_way_is_not_ended_by_a_strangers_record(self, till: Till) -> None:
         await till.charging()
