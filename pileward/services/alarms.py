@@ -116,6 +116,8 @@ async def list_alarms(
     # Two walks along the index and a merge: "this operator or nobody" in one query would sort all alarms.
     for owner in [operator_id, None] if with_platform else [operator_id]:
         rows = Alarm.filter(operator_id=owner)
+        if owner is None:
+            rows = rows.filter(pile_code="")  # the platform's own: few, and found by their index in any case
         if only_open:
             rows = rows.filter(open_key__isnull=False)
         if pile_code is not None:
