@@ -35,7 +35,10 @@ from pileward.emulators.wechat.server import run
     type=click.FloatRange(0.1, 3_600),
     help="业务时间倍速 / business seconds per real second",
 )
-@click.option("--origin", help="启动时的业务时间（ISO 8601）/ business time at the start; default: goes on")
+@click.option(
+    "--origin",
+    help="业务时间至少从此刻起（ISO 8601）/ business time at the start, at least; default: goes on",
+)
 @click.option(
     "--refund-after",
     default=5.0,

@@ -24,7 +24,7 @@ SETTINGS_FILE: Final = "merchant.toml"
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How an emulator is run. `origin_ms`: business time at the start, unless the books are ahead of it."""
+    """How an emulator is run. `origin_ms`: business time at the start, unless it is later already."""
 
     state: Path
     host: str = "127.0.0.1"
@@ -126,14 +126,13 @@ class Emulator:
         return path
 
     def _clock(self, unix_time: Callable[[], float]) -> BusinessClock:
-        """Go on where the books stopped, at the speed that is asked for now."""
+        """Go on where the stored line has got to by now, at the speed that is asked for; never back."""
         now_s = unix_time()
-        at_ms = round(now_s * 1000)
+        at_ms = self.options.origin_ms if self.options.origin_ms is not None else round(now_s * 1000)
         if kept := self.books.get("clock"):
             line = msgspec.json.decode(kept, type=Line)
-            at_ms = line.at_ms + round(max(now_s - line.real_s, 0.0) * 1000 * line.scale)
-        if self.options.origin_ms is not None:
-            at_ms = max(self.options.origin_ms, self._latest_ms())
+            reached_ms = line.at_ms + round(max(now_s - line.real_s, 0.0) * 1000 * line.scale)
+            at_ms = max(reached_ms, self.options.origin_ms or 0)
         clock = BusinessClock(self.options.scale, at_ms, unix_time)
         self.books.put("clock", msgspec.json.encode(Line(now_s, at_ms, self.options.scale)).decode())
         return clock
@@ -141,12 +140,6 @@ class Emulator:
     def _keep_clock(self) -> None:
         line = Line(self.unix_time(), self.clock.now_ms(), self.clock.scale)
         self.books.put("clock", msgspec.json.encode(line).decode())
-
-    def _latest_ms(self) -> int:
-        return max(
-            self.books.number("SELECT max(at_ms) FROM entries"),
-            self.books.number("SELECT max(created_ms) FROM orders"),
-        )
 
 
 def _lock(path: Path) -> int:
