@@ -99,6 +99,12 @@ class Timers:
         now = self._clock.monotonic()
         return sorted(entry[0] - now for entry in self._heap if entry[2] is cell and _counts(entry))
 
+    def named(self, cell: Cell) -> dict[str, float]:
+        """Clock seconds until each named timer of the actor is due, the next first. As slow as the above."""
+        now = self._clock.monotonic()
+        mine = sorted((entry[0], entry[3]) for entry in self._heap if entry[2] is cell and _counts(entry))
+        return {key: due - now for due, key in mine if isinstance(key, str)}
+
     def next_due(self) -> float | None:
         """The earliest moment, in clock seconds."""
         heap = self._heap

@@ -27,6 +27,7 @@ from pileward.http.api import Api, mount
 from pileward.http.debug import actors as debug_actors
 from pileward.http.debug import frames as debug_frames
 from pileward.http.debug import page as debug_page
+from pileward.http.debug import sessions as debug_sessions
 from pileward.http.driver import live, login, prepays, sessions
 from pileward.http.driver import stations as driver_stations
 from pileward.http.driver.tokens import DriverTokens
@@ -57,6 +58,7 @@ GROUPS: Final[Sequence[Api]] = (
     callbacks.api,
     feed.api,
     debug_actors.api,
+    debug_sessions.api,
     debug_frames.api,
     debug_page.api,
     health.api,

@@ -168,3 +168,4 @@ async def test_an_actor_sees_how_many_timers_it_has() -> None:
         assert info is not None
         assert info.timers == 2
         assert engine.timers.remaining(actor) == [5, 7]
+        assert engine.timers.named(actor) == {"a": 5, "b": 7}

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from pileward.actors import gun_machine, pile_machine
+from pileward.actors import gun_machine, pile_machine, session_machine
 from pileward.actors.engine import ActorInfo, Cell, Engine
 from pileward.actors.pile_state import PileStatus
 from pileward.errors import NotFoundError
@@ -24,6 +24,7 @@ from pileward.http.schemas.debug import (
     Machine,
     MachineEdge,
 )
+from pileward.messages.charging import SessionState
 from pileward.services.paging import cursor_of, row_of
 
 api = Api("/debug", tag="调试 / debug", access=Access.OPERATOR_BROWSER)
@@ -80,7 +81,7 @@ async def get_pile_actor(request: web.Request, path: PilePath) -> ActorDetail:
 
 @api.get("/machines", summary="状态机的转换表 / transition tables")
 async def list_machines(request: web.Request) -> list[Machine]:
-    """The tables that pile actors follow, as data; the page draws its diagrams from them."""
+    """The tables that piles, guns and charges follow, as data; the page draws its diagrams from them."""
     return MACHINES
 
 
@@ -105,7 +106,13 @@ def _row(engine: Engine, cell: Cell) -> ActorRow | None:
 
 
 def _shorten(info: ActorInfo) -> ActorRow:
-    label = info.detail.get("pile_code") or info.detail.get("peer") or info.global_name or ""
+    label = (
+        info.detail.get("serial")
+        or info.detail.get("pile_code")
+        or info.detail.get("peer")
+        or info.global_name
+        or ""
+    )
     return ActorRow(
         path=info.path,
         actor_class=info.actor_class,
@@ -166,4 +173,21 @@ def _gun_table() -> Machine:
     return Machine("gun", [state.name.lower() for state in gun_machine.REPORTED], edges, ignored)
 
 
-MACHINES: Final = [_pile_table(), _gun_table()]
+def _session_table() -> Machine:
+    edges = [
+        MachineEdge(
+            rule.state.word,
+            rule.event.__name__,
+            "" if rule.guard is session_machine.always else rule.guard.__name__,
+            target.word,
+        )
+        for rule in session_machine.RULES
+        for target in ((rule.target,) if rule.target is not None else sorted(session_machine.TARGETS))
+    ]
+    ignored = {
+        f"{state.word}/{event.__name__}": why for (state, event), why in session_machine.IGNORED.items()
+    }
+    return Machine("session", [state.word for state in SessionState], edges, ignored)
+
+
+MACHINES: Final = [_pile_table(), _gun_table(), _session_table()]

@@ -130,6 +130,13 @@ class Charge(msgspec.Struct, frozen=True):
     record_id: int | None
 
 
+class TimerRow(msgspec.Struct, frozen=True):
+    """A timer that runs; clock seconds."""
+
+    name: str
+    due_in_s: float
+
+
 class ChargeInside(msgspec.Struct, frozen=True):
     """One charge as `/debug` shows it: what is durable, and what its actor says while it lives."""
 
@@ -142,5 +149,6 @@ class ChargeInside(msgspec.Struct, frozen=True):
     """Path of its actor; null: it has none any more."""
     actor: dict[str, Any] | None
     """What the actor says of itself: transitions, deadlines, live and vehicle's values."""
+    timers: list[TimerRow]
     facts: dict[str, Any]
     """What the vehicle said once in this charge."""

@@ -1,13 +1,14 @@
-// The debug page: the actor tree, one actor with its machines, its frames as they pass, and decoding by hand.
+// The debug page: the actor tree, one actor or charge with its machines, frames as they pass, decoding by hand.
 
 import { Feed } from "./feed.js";
+import { sessionView } from "./session.js";
 import { age, both, clock, kilowatt, kilowattHours } from "./words.js";
 
 const REFRESH_MS = 2_000;
 const ROWS_MAX = 400;
 
 const $ = (id) => document.getElementById(id);
-const state = { at: "", cursors: [], chosen: null, pile: null, tail: null, machines: null };
+const state = { at: "", cursors: [], chosen: null, pile: null, session: null, tail: null, machines: null };
 
 // ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -117,10 +118,10 @@ function crumb(text, path) {
 
 // ── One actor ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function choose({ path, pile }, descend = false) {
+function choose({ path, pile, session }, descend = false) {
   stopTail();
-  Object.assign(state, { chosen: path ?? null, pile: pile ?? null, frames: null });
-  const query = new URLSearchParams(path ? { path } : { pile });
+  Object.assign(state, { chosen: path ?? null, pile: pile ?? null, session: session ?? null, frames: null });
+  const query = new URLSearchParams(path ? { path } : session ? { session } : { pile });
   history.replaceState(null, "", `?${query}`);
   if (descend) state.at = path;
   $("actor").replaceChildren();
@@ -131,9 +132,11 @@ function choose({ path, pile }, descend = false) {
 }
 
 async function showActor() {
+  if (state.session) return showSession();
   if (!state.chosen && !state.pile) return;
   const { info, parent } = await ask(state.chosen ? `/debug/actor?path=${encodeURIComponent(state.chosen)}` : `/debug/piles/${encodeURIComponent(state.pile)}`);
   state.chosen = info.path;
+  if (info.actor_class === "SessionActor") return choose({ session: info.detail.serial });
   const code = info.actor_class.startsWith("Pile") ? info.detail.pile_code : null;
   state.pile = code;
   document.querySelectorAll("#tree tr").forEach((tr) => tr.classList.toggle("chosen", tr.dataset.path === info.path));
@@ -160,6 +163,23 @@ async function showActor() {
   for (const details of summary.querySelectorAll("details")) details.open = open.has(details.dataset.key);
   if (summary.querySelector(".scroll")) summary.querySelector(".scroll").scrollTop = scrolled;
   if (code && !state.frames) startFrames(code);
+}
+
+/** One charge; it is there for good, whether or not its actor still lives. */
+async function showSession() {
+  const inside = await ask(`/debug/sessions/${encodeURIComponent(state.session)}`);
+  state.machines ??= await ask("/debug/machines");
+  const root = $("actor");
+  const open = new Set([...root.querySelectorAll("details[open]")].map((details) => details.dataset.key));
+  const machine = state.machines.find(({ name }) => name === inside.machine);
+  const view = sessionView(inside, machine, { el, badge, fact, fold, figure });
+  const link = el("a", { href: `?pile=${encodeURIComponent(inside.charge.row.pile_code)}` }, "它的桩 its pile");
+  link.onclick = (event) => {
+    event.preventDefault();
+    choose({ pile: inside.charge.row.pile_code });
+  };
+  root.replaceChildren(view, el("p", {}, link));
+  for (const details of root.querySelectorAll("details")) details.open = open.has(details.dataset.key);
 }
 
 function gunTable(guns) {
@@ -189,6 +209,7 @@ async function diagrams(info, guns) {
   state.machines ??= await ask("/debug/machines");
   const box = el("div", { className: "machines" });
   for (const machine of state.machines) {
+    if (machine.name === "session") continue;
     if (machine.name === "pile") box.append(figure(machine, info.state === "maintenance" ? "online" : info.state, "桩 pile"));
     else for (const gun of guns.slice(0, 4)) box.append(figure(machine, gun.reported_state ?? gun.state, `${gun.gun_no} 号枪 gun ${gun.gun_no}`));
   }
@@ -196,7 +217,7 @@ async function diagrams(info, guns) {
 }
 
 function figure(machine, now, title) {
-  const [w, h, rx, ry, bw, bh] = [420, 280, 160, 108, 88, 26];
+  const [w, h, rx, ry, bw, bh] = machine.states.length > 10 ? [760, 440, 305, 190, 124, 28] : [420, 280, 160, 108, 88, 26];
   const at = new Map(machine.states.map((name, i) => {
     const turn = (i / machine.states.length) * 2 * Math.PI - Math.PI / 2;
     return [name, { x: w / 2 + rx * Math.cos(turn), y: h / 2 + ry * Math.sin(turn) }];
@@ -316,8 +337,9 @@ $("decode").onsubmit = (event) => {
 
 $("find").onsubmit = (event) => {
   event.preventDefault();
-  const pile = new FormData(event.target).get("pile").trim();
-  if (pile) choose({ pile });
+  const asked = new FormData(event.target).get("pile").trim();
+  if (/^[0-9]{20}$/.test(asked)) choose({ session: asked });
+  else if (asked) choose({ pile: asked });
 };
 
 $("more").onclick = () => trying(() => showTree({ append: true }));
@@ -332,6 +354,7 @@ setInterval(() => {
 const asked = new URLSearchParams(location.search);
 trying(async () => {
   await showTree();
-  if (asked.get("pile")) choose({ pile: asked.get("pile") });
+  if (asked.get("session")) choose({ session: asked.get("session") });
+  else if (asked.get("pile")) choose({ pile: asked.get("pile") });
   else if (asked.get("path")) choose({ path: asked.get("path") });
 });

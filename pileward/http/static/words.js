@@ -124,6 +124,17 @@ export function yuan(e4) {
   return `¥${Math.floor(fen / 100)}.${String(fen % 100).padStart(2, "0")}`;
 }
 
+/** Whole fen as yuan. */
+export function fen(value) {
+  const size = Math.abs(value);
+  return `${value < 0 ? "−" : ""}¥${Math.floor(size / 100)}.${String(size % 100).padStart(2, "0")}`;
+}
+
+/** Day and time of an ISO time in the zone of the viewer; nothing for none. */
+export function stamp(iso) {
+  return iso ? new Date(iso).toLocaleString("zh-CN", { hour12: false }) : "";
+}
+
 /** Hour, minute and second of an ISO time, in the zone of the viewer. */
 export function clock(iso) {
   return new Date(iso).toLocaleTimeString("zh-CN", { hour12: false });
