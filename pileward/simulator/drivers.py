@@ -173,7 +173,8 @@ class EndlessCharging:
         self._is_stopping.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=within_s)
-            self._crowd.trips.outcomes["unfinished"] += len(late)
+            if late:
+                self._crowd.trips.outcomes["unfinished"] += len(late)
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -60,8 +60,8 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 AMOUNTS_FEN: Final = ((1_000, 2.0), (2_000, 4.0), (3_000, 5.0), (5_000, 7.0), (10_000, 3.0), (300, 1.0))
-HASTY: Final = Intent(amount_fen=2_000, stops_after_s=0.0)
-"""For load: no thinking, and the charge is stopped as soon as it is seen."""
+HASTY: Final = Intent(amount_fen=2_000, stops_after_s=1.0)
+"""For load: no thinking, and just enough current for a bill that is not zero."""
 
 
 def draw_intent(dice: Dice) -> Intent:
