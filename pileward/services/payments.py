@@ -186,8 +186,7 @@ async def refund_payments(
     for write in writes:
         payment = books.payments.get(write.out_trade_no)
         left = 0 if payment is None else payment.paid_fen - payment.refunded_fen
-        session = None if payment is None else books.sessions[payment.serial]
-        if payment is None or session is None or not left or session.out_trade_no == payment.out_trade_no:
+        if payment is None or not left or books.funding(books.sessions[payment.serial]) is payment:
             results.append(None)
         else:
             results.append(books.refund(payment, left, RefundCause.DECISION, write.at))
