@@ -207,6 +207,7 @@ class Demo:
         return [
             *(sys.executable, "-m", "pileward", "emulate", "wechat"),
             *("--port", str(self.ports["pay"]), "--state", str(self.state / "wechat")),
+            *("--scale", str(self.rate), "--origin", self.clock.utc().isoformat()),
             *("--notify-base", f"http://127.0.0.1:{self.ports['http']}"),
             *("--ready-file", str(self._ready_file("pay"))),
         ]
