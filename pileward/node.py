@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import msgspec
@@ -47,6 +47,8 @@ from pileward.messages.charging import OpenSession
 from pileward.messages.charging_writes import SettleRecord
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
+from pileward.messages.payments import Bill, BillNotReady, NoBill
+from pileward.messages.payments import Failure as Failed
 from pileward.metrics import Metrics
 from pileward.models.database import Database
 from pileward.ports import Bus, Logins, Payments
@@ -201,6 +203,11 @@ class Node:
     def merchant(self) -> Merchant:
         """Who takes the drivers' money, and in which app."""
         return Merchant("wechat", self.settings.wechat.mchid, self.settings.wechat.appid)
+
+    async def download_bill(self, day: date) -> Bill | NoBill | BillNotReady | Failed | None:
+        """The provider's bill of one China day; None where there is no provider."""
+        port = self.money.port
+        return None if port is None else await port.download_bill(day)
 
     @property
     def serials(self) -> Serials:

@@ -6,7 +6,7 @@ The real one is built where everything is wired. Nothing here may be called outs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ from aiohttp import web
 from pileward.actors.frame_tail import FrameTail
 from pileward.messages.events import AlarmChanged, PileChanged
 from pileward.messages.live import PileView, StationView
+from pileward.messages.payments import Bill, BillNotReady, Failure, NoBill
 from pileward.metrics import Metrics
 from pileward.models.database import Database
 from pileward.ports import Bus, Logins
@@ -102,6 +103,10 @@ class Node(Protocol):
 
     @property
     def merchant(self) -> Merchant: ...
+
+    async def download_bill(self, day: date) -> Bill | NoBill | BillNotReady | Failure | None:
+        """The provider's bill of one China day; None where there is no provider."""
+        ...
 
     async def fleet_changed(self, kind: str, key: str) -> None:
         """Tell the actors concerned that staff changed a row; returns when a new pile has its actor.

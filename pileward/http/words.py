@@ -98,7 +98,16 @@ WAITING: Final[Mapping[str, Words]] = {
     "waiting_plug": ("请插好充电枪，一分钟内有效", "please plug in within a minute"),
     "cancelling": ("正在取消", "being cancelled"),
     "no_answer": ("正在核实充电桩状态", "asking the pile once more"),
+    "pile_lost": ("充电桩失联，正在等待恢复", "the pile is out of reach, waiting for it"),
     "stopping": ("正在停止", "stopping"),
+    "awaiting_record": (
+        "充电已结束，等待充电桩结算数据",
+        "charging has ended, waiting for the pile's record",
+    ),
+    "provisional": (
+        "未收到充电桩结算数据，正在按最后数据暂估",
+        "no record came: being billed for now by the last live values",
+    ),
     "record_missing": ("充电桩结算数据未到，正在等待", "the record is late, still waiting"),
     "settling": ("正在结算", "settling"),
 }

@@ -38,6 +38,15 @@ PUBLIC = {
     "/callbacks/wechat/refunds",
 }
 
+VALUES = {
+    "id": 1,
+    "pile_code": CODES[0],
+    "serial": "2" * 20,
+    "out_refund_no": f"R{'2' * 20}-1",
+    "day": "2026-03-01",
+}
+"""Something for each place in a path."""
+
 
 @pytest.fixture
 async def client(street: Street, aiohttp_client: Callable[[Application], Awaitable[Client]]) -> Client:
@@ -60,9 +69,7 @@ async def test_closed_without_a_token(client: Client) -> None:
     closed = [op for group in GROUPS for op in group.operations if op.access is not Access.PUBLIC]
     assert len(closed) > 30
     for operation in closed:
-        path = operation.path.format(
-            id=1, pile_code=CODES[0], serial="2" * 20, out_refund_no=f"R{'2' * 20}-1"
-        )
+        path = operation.path.format(**VALUES)
         wanted = "driver" if operation.access is Access.DRIVER else "operator"
         answer = await client.request(operation.method, path)
         problem = await answer.json()
