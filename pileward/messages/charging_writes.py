@@ -197,6 +197,8 @@ class SettleSession(msgspec.Struct, frozen=True):
     record_id: int | None
     facts: RecordFacts
     at: datetime
+    received_at: datetime | None = None
+    """When the record came in, against which the pile's clock is held; None: now."""
 
 
 class SettleRecord(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ several writes about one charge in one batch see each other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -222,25 +222,21 @@ class Books:
 
     async def write(self) -> None:
         """Write all that has changed."""
-        await self._update("charging_session", "serial", self.sessions, rows.session_columns)
-        await self._update("payment", "out_trade_no", self.payments, rows.payment_columns)
-        await self._update("refund", "out_refund_no", self.refunds, rows.refund_columns)
+        await self._update("charging_session", "serial", self.sessions)
+        await self._update("payment", "out_trade_no", self.payments)
+        await self._update("refund", "out_refund_no", self.refunds)
         new = [refund for number, refund in self.refunds.items() if number not in self._before]
         await insert(self.connection, "refund", [rows.refund_columns(refund) for refund in new])
         await post(self.connection, self.movements)
         await open_reviews(self.connection, self.reviews)
         await self._guard()
 
-    async def _update(self, table: str, key: str, current: dict[str, Any], columns_of: Any) -> None:
+    async def _update(self, table: str, key: str, current: Mapping[str, rows.Row]) -> None:
         groups: dict[tuple[str, ...], list[list[Any]]] = defaultdict(list)
         for name, row in current.items():
             before = self._before.get(name)
-            if before is None or before is row:
-                continue
-            old, new = columns_of(before), columns_of(row)
-            changed = tuple(column for column, value in new.items() if value != old[column])
-            if changed:
-                groups[changed].append([*(new[column] for column in changed), name])
+            if before is not None and before is not row and (columns := rows.changed_columns(before, row)):
+                groups[tuple(columns)].append([*columns.values(), name])
         for changed, values in groups.items():
             settings = ", ".join(f"{column} = ?" for column in changed)
             await execute_many(self.connection, f"UPDATE {table} SET {settings} WHERE {key} = ?", values)  # noqa: S608

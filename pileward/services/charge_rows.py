@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +24,8 @@ from pileward.messages.charging import (
 )
 from pileward.services.sql import moment, utc
 from pileward.values import Rate, RatePrice, TariffModel
+
+Row = SessionRow | PaymentRow | RefundRow
 
 _PLAIN_SESSION: Final = (
     "serial", "operator_id", "driver_id", "station_id", "pile_code", "gun_no", "protocol", "wire_number",
@@ -128,6 +131,35 @@ def refund_row(columns: dict[str, Any]) -> RefundRow:
     return RefundRow(**values, cause=RefundCause(columns["cause"]), step=RefundStep(columns["step"]))
 
 
+def changed_columns(before: Row, after: Row) -> dict[str, Any]:
+    """The columns in which a row has changed; only fields that changed are turned into columns."""
+    columns: dict[str, Any] = {}
+    for name in after.__struct_fields__:
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not new and old != new:
+            columns.update(_columns_of(name, new))
+    return columns
+
+
+def _columns_of(name: str, value: Any) -> dict[str, Any]:
+    """One field as the columns that hold it."""
+    if isinstance(value, datetime):
+        return {name: utc(value)}
+    if isinstance(value, SessionState):
+        return {name: value.word}
+    if isinstance(value, enum.StrEnum):
+        return {name: str(value)}
+    if name == "bill" and value is not None:
+        return {name: msgspec.json.encode(value).decode()}
+    if name == "transaction_id":
+        return {name: value or None}
+    if name == "rate_energy_e4_kwh":
+        return dict(zip(_RATES, value, strict=True))
+    assert not isinstance(value, TariffModel | ChargeLimit), "never changes"
+    return {name: value}
+
+
+@functools.lru_cache(maxsize=1024)
 def tariff_text(tariff: TariffModel) -> str:
     """A tariff as it is kept with each charge: number, four pairs of prices, 48 digits."""
     prices = [[price.energy_e5_yuan, price.service_e5_yuan] for price in tariff.prices]

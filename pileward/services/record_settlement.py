@@ -29,9 +29,9 @@ from pileward.services.sql import moment, select, utc
 from pileward.services.wire_numbers import keep_wire_numbers, serials_of
 from pileward.values import Rate
 
-_RECORD = """
+_RECORDS = """
 SELECT id, operator_id, protocol, pile_code, gun_no, wire_number, variant, decoded, received_at
-FROM pile_record WHERE id = ?
+FROM pile_record WHERE id IN ({})
 """
 _MISSING: Final = (SessionState.AWAITING_RECORD, SessionState.INTERRUPTED)
 _CANDIDATES = f"""
@@ -67,38 +67,57 @@ async def settle_records(
     connection: BaseDBAsyncClient, writes: Sequence[SettleRecord]
 ) -> list[Settled | RecordUnmatched]:
     """Bulk form of SettleRecord. An unknown record is a LookupError: a bug of ours."""
-    results: list[Settled | RecordUnmatched] = []
-    for write in writes:
-        found = await select(connection, _RECORD, write.record_id)
-        if not found:
-            raise LookupError(f"record {write.record_id} does not exist")
-        results.append(await _settle(connection, found[0], write))
-    return results
-
-
-async def _settle(
-    connection: BaseDBAsyncClient, record: dict[str, Any], write: SettleRecord
-) -> Settled | RecordUnmatched:
-    facts = facts_of_decoded(_decoded(record["decoded"]))
-    key = (record["protocol"], record["pile_code"], record["wire_number"])
-    [serial] = await serials_of(connection, [key])
-    if serial is None:
-        serial = await _by_time(connection, record, facts)
-        if serial is not None:
-            # when the record comes again it is the same charge's
-            await keep_wire_numbers(connection, [(*key, record["gun_no"], serial)])
-    if serial is None:
-        review = OpenReview(
-            ReviewKind.UNKNOWN_RECORD,
-            f"{record['pile_code']}/{record['gun_no']} {record['wire_number']}",
+    if not writes:
+        return []
+    query = _RECORDS.format(", ".join("?" * len(writes)))
+    found = await select(connection, query, *(write.record_id for write in writes))
+    records = {int(record["id"]): record for record in found}
+    if missing := [write.record_id for write in writes if write.record_id not in records]:
+        raise LookupError(f"records {missing} do not exist")
+    facts = {number: facts_of_decoded(_decoded(record["decoded"])) for number, record in records.items()}
+    serials = await _serials(connection, records, facts)
+    unmatched = [_orphan(records[write.record_id], write) for write in writes if not serials[write.record_id]]
+    await open_reviews(connection, unmatched)
+    settling = [
+        SettleSession(
+            serial,
+            write.record_id,
+            facts[write.record_id],
             write.at,
-            record_id=write.record_id,
-            operator_id=record["operator_id"],
+            received_at=moment(records[write.record_id]["received_at"]),
         )
-        await open_reviews(connection, [review])
-        return RecordUnmatched(write.record_id)
-    [settled] = await settle_sessions(connection, [SettleSession(serial, write.record_id, facts, write.at)])
-    return settled
+        for write in writes
+        if (serial := serials[write.record_id]) is not None
+    ]
+    settled = iter(await settle_sessions(connection, settling))
+    return [
+        next(settled) if serials[write.record_id] else RecordUnmatched(write.record_id) for write in writes
+    ]
+
+
+async def _serials(
+    connection: BaseDBAsyncClient, records: dict[int, dict[str, Any]], facts: dict[int, RecordFacts]
+) -> dict[int, str | None]:
+    """The charge of each record, by its number or else by its time."""
+    keys = [(row["protocol"], row["pile_code"], row["wire_number"]) for row in records.values()]
+    serials = dict(zip(records, await serials_of(connection, keys), strict=True))
+    for number, key in zip(records, keys, strict=True):
+        if serials[number] is None:
+            serial = serials[number] = await _by_time(connection, records[number], facts[number])
+            if serial is not None:
+                # when the record comes again it is the same charge's
+                await keep_wire_numbers(connection, [(*key, records[number]["gun_no"], serial)])
+    return serials
+
+
+def _orphan(record: dict[str, Any], write: SettleRecord) -> OpenReview:
+    return OpenReview(
+        ReviewKind.UNKNOWN_RECORD,
+        f"{record['pile_code']}/{record['gun_no']} {record['wire_number']}",
+        write.at,
+        record_id=write.record_id,
+        operator_id=record["operator_id"],
+    )
 
 
 async def _by_time(connection: BaseDBAsyncClient, record: dict[str, Any], facts: RecordFacts) -> str | None:

@@ -145,7 +145,8 @@ def _settle(desk: _Desk, write: SettleSession) -> Settled:
         return _keep(desk, key, write, _standing(desk, session, "different_record"))
     terms, facts = desk.terms[write.serial], write.facts
     warnings = list(oddities(facts, session.tariff))
-    problem = implausible(facts, terms.rated_power_w, session.requested_at, write.at)
+    latest = write.received_at or write.at
+    problem = implausible(facts, terms.rated_power_w, session.requested_at, latest)
     bill = NOTHING
     if problem != "negative_energy":
         bill = make_bill(session.tariff, facts.energies, facts.pile_amount_e4_yuan, terms.tolerance)
