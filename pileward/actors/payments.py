@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from pileward.actors import payments_rules as rules
-from pileward.actors.effects import Raise
 from pileward.actors.jobs import JobDone, Jobs
 from pileward.actors.money_rows import MoneyRows
-from pileward.actors.payments_desk import MISCONFIGURED, PaymentsDesk
+from pileward.actors.payments_desk import PaymentsDesk
 from pileward.actors.port_actor import BeginWork, Done, PortActor
+from pileward.actors.provider_alarms import UNREADABLE
 from pileward.actors.supervised import TimerFired
 from pileward.actors.surroundings import Surroundings
 from pileward.logs import logger
@@ -44,7 +44,6 @@ from pileward.messages.sessions import (
 from pileward.ports import Payments
 from pileward.services.money_watch import PaymentsOpen, payments_open
 from pileward.services.payments import payments_due
-from pileward.values import Severity
 
 CALLS_AT_ONCE: Final = 16
 """Payments of which the provider is asked at the same time."""
@@ -54,9 +53,8 @@ TAKEN_AT_ONCE: Final = 256
 """Notifications on their way into the database at the same time; they need no call."""
 TAKEN_QUEUE_MAX: Final = 5_000
 """Notifications that may wait; beyond, they are not confirmed, and the provider repeats them."""
-LOOK_AT_LEAST_S: Final = 1.0
 LOOK_AT_MOST_S: Final = 15.0
-"""Clock seconds between two looks at what is due; within these bounds as soon as something is."""
+"""Clock seconds between two looks at what is due; sooner when something is."""
 LOOK_LIMIT: Final = 200
 """Payments taken up in one look."""
 
@@ -189,7 +187,7 @@ class PaymentsActor(PortActor):
             counts[reason] += 1
             log.warning("notification_refused", reason=reason, code=found.code, why=found.message)
             if isinstance(found, Config):
-                self.perform((_UNREADABLE,))
+                self.perform((UNREADABLE,))
             self.send(sender, NotificationTaken(is_ok=False, reason=reason))
             return
         counts["proven"] += 1
@@ -232,7 +230,7 @@ class PaymentsActor(PortActor):
             money.payments.update(looked.open.count)
             if looked.open.next_at is not None:
                 wait_s = (looked.open.next_at - self.clock.utc()).total_seconds()
-        self._look_within(min(max(wait_s, LOOK_AT_LEAST_S), LOOK_AT_MOST_S))
+        self._look_within(self.within(wait_s, LOOK_AT_MOST_S))
 
     def _look_within(self, wait_s: float) -> None:
         """Look in so many clock seconds, unless a look comes sooner."""
@@ -282,11 +280,3 @@ def _about(notification: Notification) -> str:
         case Refund(out_refund_no=number):
             return number
     return notification.id
-
-
-_UNREADABLE: Final = Raise(
-    MISCONFIGURED,
-    Severity.FAULT,
-    "微信支付通知无法解密，请核对 APIv3 密钥",
-    "notifications of the provider cannot be decrypted: check the APIv3 key",
-)

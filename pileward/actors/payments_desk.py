@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from pileward.actors import payments_rules as rules
-from pileward.actors.effects import Clear, Raise, TellRefunds
+from pileward.actors.effects import TellRefunds
 from pileward.actors.money_rows import MoneyRows
 from pileward.actors.payments_rules import Next, Verdict
 from pileward.actors.port_actor import Done, TellPile
+from pileward.actors.provider_alarms import about
 from pileward.actors.refunds_desk import RefundTaker, outcome
 from pileward.clock import Clock
 from pileward.logs import logger
@@ -49,9 +50,6 @@ from pileward.messages.sessions import (
 from pileward.metrics import Money
 from pileward.ports import Payments
 from pileward.services.money_watch import Whereabouts
-from pileward.values import Severity
-
-MISCONFIGURED: Final = "payments_misconfigured"
 
 PREPAY_TRIES: Final = 3
 """Calls for one prepay while the provider does not answer; all are about the same order."""
@@ -92,17 +90,16 @@ class PaymentsDesk:
                 moved = await self._move(row, PaymentStep.WAITING, prepay_id=answer.prepay_id)
                 if not moved.is_done:
                     return Done(PrepayFailed(out_trade_no, "already_paid"))
-                return Done(self._ready(out_trade_no, answer.prepay_id), (Clear(MISCONFIGURED),))
+                return Done(self._ready(out_trade_no, answer.prepay_id), about(answer))
             case Next.ASK:
                 asked = await self.check(out_trade_no)
                 return Done(PrepayFailed(out_trade_no, verdict.reason), asked.effects)
             case Next.REPEAT:
                 await self._move(row, row.step, error=verdict.reason)
-                return Done(PrepayFailed(out_trade_no, "unknown"))
+                return Done(PrepayFailed(out_trade_no, "unknown"), about(answer))
             case _:
                 await self._move(row, row.step, error=verdict.reason)
-                effects = (_misconfigured(answer),) if verdict.next is Next.ALARM else ()
-                return Done(PrepayFailed(out_trade_no, verdict.reason), effects)
+                return Done(PrepayFailed(out_trade_no, verdict.reason), about(answer))
 
     async def check(self, out_trade_no: str) -> Done:
         """Ask the provider about a payment; answers PaymentChecked."""
@@ -148,8 +145,8 @@ class PaymentsDesk:
                 visited = await self._refunds.take(content, row, notification_id=notification.id)
                 return Done(taken, visited.effects)
         # a refund made by hand, an event of no concern: the reconciliation of the day finds what it means
-        about = getattr(content, "out_refund_no", "")
-        log.warning("notification_ignored", kind=notification.event, about=about)
+        number = getattr(content, "out_refund_no", "")
+        log.warning("notification_ignored", kind=notification.event, refund=number)
         return Done(taken)
 
     async def _take_payment(self, payment: Payment, notification_id: str) -> Done:
@@ -194,10 +191,11 @@ class PaymentsDesk:
         """Do what the rules say of an answer."""
         now = self._clock.utc()
         checked = PaymentChecked(row.out_trade_no, is_paid=False, session_state=where.state)
-        effects: tuple[Any, ...] = (Clear(MISCONFIGURED),) if isinstance(answer, Payment) else ()
+        effects: tuple[Any, ...] = about(answer)
         match verdict.next:
             case Next.CONFIRM:
-                return await self._confirm(_confirmation(answer, now), where)
+                done = await self._confirm(_confirmation(answer, now), where)
+                return Done(done.answer, (*effects, *done.effects))
             case Next.REVIEW:
                 done = await self._review(row, verdict.reason)
                 return Done(checked, (*effects, *done.effects))
@@ -214,8 +212,6 @@ class PaymentsDesk:
                 await self._save(
                     MovePayment(row.out_trade_no, row.step, now, error=verdict.reason, next_query_at=again)
                 )
-                if verdict.next is Next.ALARM:
-                    effects = (_misconfigured(answer),)
         return Done(checked, effects)
 
     async def _move(
@@ -293,9 +289,3 @@ def _again(row: PaymentRow, at: Any) -> ConfirmPayment:
     return ConfirmPayment(
         row.out_trade_no, row.transaction_id, row.paid_fen, row.openid, row.paid_at or at, at
     )
-
-
-def _misconfigured(answer: Any) -> Raise:
-    zh = f"微信支付拒绝了我方配置（{answer.code}），无法收款"
-    en = f"the provider refuses our settings, nobody can pay ({answer.code}: {answer.message})"
-    return Raise(MISCONFIGURED, Severity.FAULT, zh, en[:200])

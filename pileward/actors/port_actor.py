@@ -22,6 +22,10 @@ from pileward.messages.events import AlarmChanged
 from pileward.ports import ALARM_TOPIC
 from pileward.services.alarms import CloseAlarm, OpenAlarm
 
+LOOK_AT_LEAST_S: Final = 1.0
+"""Clock seconds between two looks at what is due."""
+LOOK_AT_LEAST_REAL_S: Final = 0.05
+"""The same in real seconds, for clocks that run fast."""
 PLATFORM: Final = ""
 """The pile code of alarms that concern no pile."""
 
@@ -77,6 +81,11 @@ class PortActor(Supervised):
             engine.tell(me, done)
 
         jobs.start(tell)
+
+    def within(self, wait_s: float, most_s: float) -> float:
+        """Clock seconds until the next look at what is due in `wait_s`: not too often, not too seldom."""
+        least_s = max(LOOK_AT_LEAST_S, LOOK_AT_LEAST_REAL_S * self.clock.rate)
+        return max(min(wait_s, most_s), least_s)
 
     def _raise(self, effect: Raise) -> None:
         opened = self.around.alarms.setdefault(PLATFORM, set())

@@ -41,9 +41,8 @@ more failing calls a second than WeChat Pay allows: 6."""
 REST_S: Final = 1.0
 LEASE_S: Final = 60
 """Clock seconds for which a claimed refund is nobody else's; a visit is shorter."""
-LOOK_AT_LEAST_S: Final = 1.0
 LOOK_AT_MOST_S: Final = 15.0
-"""Clock seconds between two looks at the outbox; within these bounds as soon as something is due."""
+"""Clock seconds between two looks at the outbox; sooner when something is due."""
 LATE_AFTER_S: Final = 600.0
 """A refund that was not asked for within this time is an alarm."""
 
@@ -229,7 +228,7 @@ class RefundsActor(PortActor):
                 wait_s = (seen.next_at - now).total_seconds()
             if wait_s <= 0:
                 self._claim()
-        self.arm("look", min(max(wait_s, LOOK_AT_LEAST_S), LOOK_AT_MOST_S))
+        self.arm("look", self.within(wait_s, LOOK_AT_MOST_S))
 
     def _show(self, seen: RefundsOpen, now: datetime) -> None:
         """Figures, and the alarms that belong to them."""

@@ -19,12 +19,13 @@ from pileward.actors import refunds_rules as rules
 from pileward.actors.effects import Clear, Raise, TellRefunds
 from pileward.actors.money_rows import MoneyRows
 from pileward.actors.port_actor import TellPile
+from pileward.actors.provider_alarms import WORKS, about
 from pileward.actors.refunds_rules import Do
 from pileward.clock import Clock
 from pileward.logs import logger
 from pileward.messages.charging import RefundRow, RefundStep, ReviewKind
 from pileward.messages.charging_writes import MoveRefund, OpenReview, RefundMoved
-from pileward.messages.payments import FAILURES, Failure, Refund
+from pileward.messages.payments import FAILURES, Config, Failure, Refund
 from pileward.messages.sessions import RefundChanged, RefundsWaiting
 from pileward.metrics import Money
 from pileward.ports import Payments
@@ -196,7 +197,8 @@ class RefundsDesk:
     async def _follow(self, row: RefundRow, answer: Refund | Any, do: Do, *, is_new: bool = False) -> Visited:
         """Do what the table says of an answer."""
         if isinstance(answer, Refund):
-            return await self.taker.take(answer, row, is_new=is_new)
+            visited = await self.taker.take(answer, row, is_new=is_new)
+            return replace(visited, effects=(*visited.effects, *WORKS))
         code = answer.code
         now = self._clock.utc()
         match do:
@@ -211,7 +213,9 @@ class RefundsDesk:
                 visited = replace(visited, effects=(*visited.effects, _stopped(answer)))
             case _:
                 visited = await self._put_off(row, row.step, self._backed_off(row), Do.LATER, code)
-        return replace(visited, is_failing=True)
+        # of a fault of our own the worker itself tells, where it is one of them all
+        said = () if isinstance(answer, Config) else about(answer)
+        return replace(visited, effects=(*visited.effects, *said), is_failing=True)
 
     async def _put_off(self, row: RefundRow, step: RefundStep, until: datetime, do: Do, code: str) -> Visited:
         """Keep a refund where it is, for later."""

@@ -239,6 +239,9 @@ class TestRefunds:
         await till.market.pass_time(30)
         assert till.refunds()[0][1] == "new"
         assert ("merchant_funds_short", None) in till.market.node.around.alarms[""]
+        await till.market.stop()
+        await till.market.restart()
+        assert ("merchant_funds_short", None) in till.market.node.around.alarms[""]
         await till.market.control("balance", fen=100_000)
         await till.market.pass_time(31 * 60, step=30)
         await till.rider.reaches(serial, "closed", within_s=100)

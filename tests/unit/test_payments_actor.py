@@ -265,6 +265,18 @@ class TestAsking:
         row = await desk.payment(number)
         assert (row.step, row.next_query_at) == (PaymentStep.WAITING, later(5))
 
+    async def test_answers_signed_minutes_ago_mean_that_our_clock_is_wrong(
+        self, desk: Counter, port: ScriptedPayments
+    ) -> None:
+        number = await ready(desk)
+        port.script["query"].append(SignatureInvalid("STALE", "signed 400 s ago"))
+        await desk.ask(CheckPayment(number))
+        await desk.rest()
+        assert desk.alarms() == {"clock_suspect"}
+        await desk.ask(CheckPayment(number))
+        await desk.rest()
+        assert desk.alarms() == set()
+
     async def test_a_port_that_breaks_its_promise_costs_one_question(
         self, desk: Counter, port: ScriptedPayments
     ) -> None:
