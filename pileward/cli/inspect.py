@@ -17,18 +17,21 @@ from rich.table import Table
 from rich.tree import Tree
 
 from pileward.cli.http_client import Server, open_server, with_server
+from pileward.cli.inspect_session import show_session
 
 CHILDREN_SHOWN = 20
 
 
 @click.command("inspect")
 @click.argument("what", required=False)
+@click.argument("serial", required=False)
 @click.option("--frames", default=0, type=click.IntRange(0, 500), help="末几帧报文 / last frames of the pile")
 @click.option("--follow", is_flag=True, help="跟随报文 / follow the pile's frames as they pass; Ctrl-C ends")
 @click.option("--json", "as_json", is_flag=True, help="原样 JSON / plain JSON")
 @with_server
 def command(
     what: str | None,
+    serial: str | None,
     frames: int,
     follow: bool,
     as_json: bool,
@@ -36,13 +39,18 @@ def command(
     token: str | None,
     state: Path,
 ) -> None:
-    """查看运行中的执行者 / Look at running actors.
+    """查看运行中的执行者或一个订单 / Look at running actors, or at one charge.
 
-    WHAT is a pile code, an actor's path such as /FleetActor~2, or nothing for the tree.
+    WHAT is a pile code, an actor's path such as /FleetActor~2, or nothing for the tree. `session SERIAL`
+    shows one charge with its money, whether it still runs or not.
     """
+    if (what == "session") is not (serial is not None):
+        raise click.UsageError("用法 / usage: pileward inspect [pile code | path | session SERIAL]")
     server = open_server(url, token, state)
     console = Console()
-    if what is None:
+    if serial is not None:
+        show_session(server, console, serial, as_json)
+    elif what is None:
         _show_tree(server, console)
     elif what.startswith("/"):
         console.print(JSON.from_data(server.call("GET", f"/debug/actor?path={quote(what)}")))

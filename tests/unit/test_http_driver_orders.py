@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from pileward.http.driver.refusals import ADVICE
 from pileward.messages.charging import SessionState
 from tests.drivers import Market, Rider
 from tests.nodes import CODES
+
+
+def test_the_documentation_lists_every_refusal() -> None:
+    """docs/http-api.md, between the marks: one row for each."""
+    rows = [f"| `{code}` ({row.status}) | `{row.next}` | {row.message} |" for code, row in ADVICE.items()]
+    text = Path("docs/http-api.md").read_text(encoding="utf-8")
+    told = text.partition("<!-- refusals: begin -->\n")[2].partition("<!-- refusals: end -->")[0]
+    assert told.splitlines() == ["| code | `next` | when |", "| --- | --- | --- |", *rows]
 
 
 async def test_the_same_request_is_the_same_order(market: Market) -> None:

@@ -55,9 +55,6 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "幂等键已用于另一请求，请换新键 / this Idempotency-Key was used for another request: take a new one",
         "new_key",
     ),
-    "in_progress": Advice(
-        409, "相同请求正在处理，请稍候 / the same request is being worked on: wait a moment", "retry"
-    ),
     "already_paid": Advice(
         409, "订单已支付，无需再付，可直接启动 / it is paid already: start charging", "start"
     ),
@@ -84,7 +81,6 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "not_charging": Advice(
         409, "当前没有在充电，请查看订单 / nothing is charging: look at the order", "open_session"
     ),
-    "not_held": Advice(409, "订单没有待处理事项 / the order is not held", "open_session"),
     "store_busy": Advice(503, "系统繁忙，请稍后再试 / too busy, try again soon", "retry"),
     "too_many_commands": Advice(503, "系统繁忙，请稍后再试 / too busy, try again soon", "retry"),
 }
