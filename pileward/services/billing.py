@@ -24,7 +24,7 @@ E9_A_E4: Final = 100_000
 
 EXCESS_FREE_FEN: Final = 200
 EXCESS_FREE_PCT: Final = 10
-"""A bill may exceed what was paid by the larger of the two before a person has to look (decision 0007)."""
+"""A bill may exceed what was paid by the larger of the two before a person has to look (decision 0008)."""
 
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far a record's times may lie outside of the time between order and receipt."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import secrets
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from pileward.errors import ConflictError, InvalidError, NotFoundError
 from pileward.models.operators import Operator, OperatorToken
@@ -40,6 +42,61 @@ class TokenView(msgspec.Struct, frozen=True):
     revoked_at: datetime | None
 
 
+class Overrun(enum.StrEnum):
+    """Who bears what a charge used beyond what was paid."""
+
+    DEBT = "debt"
+    """The driver owes it."""
+    ABSORB = "absorb"
+    """The operator, as a visible loss."""
+
+
+class ProvisionalRefund(enum.StrEnum):
+    """Who pays back the rest of a charge that was billed without its record."""
+
+    MANUAL = "manual"
+    """Staff, when they have looked at it."""
+    AUTO = "auto"
+    """Nobody is asked."""
+
+
+ProvisionalAfter = Annotated[
+    int,
+    Meta(ge=600, le=2_592_000, description="seconds without a record until a charge is billed provisionally"),
+]
+
+
+class MoneyTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator decides about money; in force from the next settlement on."""
+
+    overrun: Overrun = Overrun.DEBT
+    provisional_after_s: ProvisionalAfter = 86_400
+    provisional_refund: ProvisionalRefund = ProvisionalRefund.MANUAL
+
+
+async def money_terms(operator_id: int) -> MoneyTerms:
+    """An operator's terms; raises NotFoundError."""
+    return _terms(await _row(operator_id))
+
+
+async def change_money_terms(who: Who, terms: MoneyTerms) -> MoneyTerms:
+    """Give an operator new terms, all of them; raises NotFoundError."""
+    row = await _row(who.operator_id)
+    before = _terms(row)
+    if before != terms:
+        row.overrun, row.provisional_refund = str(terms.overrun), str(terms.provisional_refund)
+        row.provisional_after_s = terms.provisional_after_s
+        await row.save(update_fields=["overrun", "provisional_after_s", "provisional_refund"])
+        await note(who, "operator.money_terms", "operator", str(row.id), before, terms)
+    return terms
+
+
+def _terms(row: Operator) -> MoneyTerms:
+    return MoneyTerms(
+        Overrun(row.overrun), row.provisional_after_s, ProvisionalRefund(row.provisional_refund)
+    )
+
+
 async def ensure_operator(now: datetime) -> OperatorView:
     """The first operator, with a default pile model; made when there is none yet."""
     row = await Operator.all().order_by("id").first()
@@ -53,10 +110,14 @@ async def ensure_operator(now: datetime) -> OperatorView:
 
 async def get_operator(operator_id: int) -> OperatorView:
     """One operator; raises NotFoundError."""
+    return _view(await _row(operator_id))
+
+
+async def _row(operator_id: int) -> Operator:
     row = await Operator.get_or_none(id=operator_id)
     if row is None:
         raise NotFoundError("operator_not_found", "没有这个运营商", f"operator {operator_id} does not exist")
-    return _view(row)
+    return row
 
 
 async def issue_token(who: Who, name: str) -> str:

@@ -53,6 +53,8 @@ class PileConfig(msgspec.Struct, frozen=True, gc=False):
     last_seen_at: datetime | None
     qr_prefix: str = ""
     """What the pile puts before its code in its QR codes (YKC 1.6, 0xF0); empty: not sent."""
+    provisional_after_s: int = 86_400
+    """Without a record for so long, its operator has a charge billed by its last live values."""
 
     @property
     def billing_model_no(self) -> str | None:
@@ -64,7 +66,8 @@ _QUERY = """
 SELECT p.id, p.operator_id, p.station_id, p.pile_code, p.name, p.protocol, p.kind, p.gun_count,
   p.rated_power_w, p.is_in_maintenance, p.confirmed_billing_model_no, p.confirmed_at, p.last_login_at,
   p.last_seen_at, COALESCE(p.tariff_id, s.tariff_id) AS tariff_id, s.name_zh AS station_name, o.qr_prefix,
-  p.model_id, m.offline_after_s, m.heartbeat_s, m.crc_order, m.card_codec, m.time_sync_s
+  o.provisional_after_s, p.model_id, m.offline_after_s, m.heartbeat_s, m.crc_order, m.card_codec,
+  m.time_sync_s
 FROM pile p JOIN station s ON s.id = p.station_id JOIN operator o ON o.id = p.operator_id
   JOIN pile_model m ON m.id = p.model_id
 WHERE p.is_retired = FALSE
@@ -124,6 +127,7 @@ async def _configs(
                 last_login_at=moment(row["last_login_at"]),
                 last_seen_at=moment(row["last_seen_at"]),
                 qr_prefix=names.setdefault(row["qr_prefix"], row["qr_prefix"]),
+                provisional_after_s=row["provisional_after_s"],
             )
         )
     return configs

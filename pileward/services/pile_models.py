@@ -23,6 +23,13 @@ SyncEvery = Annotated[
     int, Meta(ge=600, le=604_800, description="seconds between settings of the pile's clock")
 ]
 
+RateTolerance = Annotated[
+    int, Meta(ge=0, le=1_000, description="fen that the pile's own amount of one rate may be from ours")
+]
+TotalTolerance = Annotated[
+    int, Meta(ge=0, le=1_000, description="fen that the pile's own amount in all may be from ours")
+]
+
 
 class NewPileModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pile model to add."""
@@ -34,6 +41,8 @@ class NewPileModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_sync_s: SyncEvery = 86_400
     crc_order: CrcOrder = CrcOrder.MIRROR
     card_codec: CardCodec = CardCodec.HEX
+    rate_tolerance_fen: RateTolerance = 2
+    total_tolerance_fen: TotalTolerance = 1
 
 
 class PileModelView(msgspec.Struct, frozen=True):
@@ -47,6 +56,8 @@ class PileModelView(msgspec.Struct, frozen=True):
     time_sync_s: int
     crc_order: CrcOrder
     card_codec: CardCodec
+    rate_tolerance_fen: int
+    total_tolerance_fen: int
 
 
 async def ensure_default_model(operator_id: int) -> PileModelView:
@@ -121,4 +132,6 @@ def _view(row: PileModel) -> PileModelView:
         time_sync_s=row.time_sync_s,
         crc_order=row.crc_order,
         card_codec=row.card_codec,
+        rate_tolerance_fen=row.rate_tolerance_fen,
+        total_tolerance_fen=row.total_tolerance_fen,
     )

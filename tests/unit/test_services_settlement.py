@@ -198,7 +198,7 @@ class TestOnce:
 
 
 class TestExcess:
-    """Decision 0007: up to the larger of 2.00 yuan and a tenth it is the driver's debt, or absorbed."""
+    """Decision 0008: up to the larger of 2.00 yuan and a tenth it is the driver's debt, or absorbed."""
 
     async def test_a_debt_is_a_row(self, till: Till) -> None:
         serial = await till.charging(1_800)
@@ -378,7 +378,7 @@ CORRECTIONS = [
 
 
 class TestProvisional:
-    """Decision 0007: no record for a day, then the last live values; the record has the last word."""
+    """Decision 0008: no record for a day, then the last live values; the record has the last word."""
 
     async def test_its_refund_waits_for_a_person(self, till: Till) -> None:
         serial = await till.charging()
