@@ -35,6 +35,8 @@ BATCH_MAX: Final = 500
 """Writes in one transaction."""
 QUEUE_MAX: Final = 20_000
 """Writes that may wait; beyond, they are refused and the sender's peer repeats."""
+FOLLOW_UPS_MAX: Final = 5_000
+"""More that may wait of what nobody repeats: it follows from writes that are done (settle this record)."""
 SAMPLES_MAX: Final = 20_000
 """Telemetry samples that may wait; beyond, the oldest are shed."""
 SAMPLE_EVERY_S: Final = 5.0
@@ -197,7 +199,8 @@ class StoreActor(Supervised):
     # --- writes -----------------------------------------------------------------------------------------
 
     def _take(self, entry: Entry) -> None:
-        if len(self.waiting.queue) >= QUEUE_MAX:
+        room = QUEUE_MAX if entry.ticket else QUEUE_MAX + FOLLOW_UPS_MAX
+        if len(self.waiting.queue) >= room:
             self.around.metrics.store_failures += 1
             if entry.ticket:
                 self.send(entry.sender, Refused(entry.ticket, "store_queue_full", is_pressure=True))

@@ -101,6 +101,7 @@ async def test_when_the_store_is_full_records_are_dropped_unconfirmed_with_an_al
     await pile.peer.hear(frames.TransactionRecordAnswer, 4)
     assert other.peer.heard(frames.TransactionRecordAnswer) == []
     assert len(books.records(street)) == 4
+    await until(lambda: not street.node.waiting.queue, what="room in the queue: records are settled behind")
     other.peer.say(record(other.code))
     await other.peer.hear(frames.TransactionRecordAnswer, trade_no=trade_no(other.code))
     assert street.alarms(other.code) == set()
