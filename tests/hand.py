@@ -158,17 +158,27 @@ class HandPile:
         self.peer.say(frames.SetTimeAnswer(pile_no=self.code, time=told))
 
 
-async def knock(street: Street, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Peer:
-    """Connect to the node; `receive_buffer` makes a small one, for a peer that does not read."""
+async def dial(port: int, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Peer:
+    """Connect to a node; `receive_buffer` makes a small one, for a peer that does not read."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.bind((source, 0))
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.setblocking(False)
-    await loop.sock_connect(sock, ("127.0.0.1", street.node.ykc_port))
+    try:
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _, peer = await loop.create_connection(Peer, sock=sock)
+    return peer
+
+
+async def knock(street: Street, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Peer:
+    """Connect to the street's node; the socket is closed with the street."""
+    peer = await dial(street.node.ykc_port, receive_buffer, source)
     street.at_end.append(peer.transport.abort)
     return peer
 
