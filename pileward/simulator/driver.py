@@ -317,6 +317,8 @@ class Driver:
             return "cancelled"
         if session["bill"] is None:
             return "start_failed"
+        if session["bill"]["energy_e4_kwh"] == 0:
+            return "empty"
         if session["refunds"]:
             self._measure("refund", "refund")
         return "charged"

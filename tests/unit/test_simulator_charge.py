@@ -462,9 +462,9 @@ def test_a_restart_when_idle_waits_for_the_end_of_the_charge() -> None:
     bench.give(Reboot(CODE, 2))
     bench.only(RebootAnswer)
     bench.live(60.0)
-    assert not bench.pile.is_idle and bench.pile.has_line
+    assert Order.LEAVE not in bench.orders
     bench.give(RemoteStop(CODE, 1))
-    assert not bench.pile.has_line
+    assert Order.LEAVE in bench.orders
     back(bench)
     assert bench.until(TransactionRecord, 5.0).stop_reason == 0x40
 
