@@ -288,18 +288,19 @@ async def test_an_outage_in_the_midst_of_repeating_is_waited_out_too() -> None:
 async def test_a_full_queue_refuses_at_once() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "QUEUE_MAX", 2)
+        patch.setattr(store_module, "FOLLOW_UPS_MAX", 1)
         async with shop(ScriptedBackend(is_gated=True)) as opened:
             writer = opened.writer()
             opened.save(writer, (1, "a"))
             await until(lambda: opened.backend.calls)
-            opened.save(writer, (2, "b"), (3, "c"), (4, "d"), (0, "e"))
+            opened.save(writer, (2, "b"), (3, "c"), (4, "d"), (0, "alarm"), (0, "one too many"))
             (refused,) = await opened.answers(writer, 1)
             assert (refused.ticket, refused.is_pressure) == (4, True)
             opened.backend.let_all()
             assert (await opened.answers(writer, 4))[1:] == stored((1, "a"), (2, "b"), (3, "c"))
             opened.save(writer, (5, "d"))
             assert (await opened.answers(writer, 5))[-1:] == stored((5, "d"))
-            assert opened.backend.rows == ["a", "b", "c", "d"]
+            assert opened.backend.rows == ["a", "b", "c", "alarm", "d"]
 
 
 # --- samples --------------------------------------------------------------------------------------------
