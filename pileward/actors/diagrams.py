@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from pileward.actors import gun_machine, pile_machine
 from pileward.actors.gun_machine import GunState
+from pileward.actors.pile_sessions import RELEASE_S, SETTLE_AGAIN_S
 from pileward.actors.pile_state import (
     ATTEMPTS_MAX,
     CLOCK_TOLERANCE_S,
@@ -74,6 +75,16 @@ TIMERS: Final = (
         "reply:*kind*",
         f"{REPLY_WITHIN_S:g} s",
         f"the pile has not answered a command of this kind: repeat, {ATTEMPTS_MAX} times in all",
+    ),
+    TimerWords(
+        "unsettled",
+        f"{SETTLE_AGAIN_S:g} s",
+        "the store did not take the settlement of a record: offer it again",
+    ),
+    TimerWords(
+        "release:*order*",
+        f"{RELEASE_S:g} s",
+        "an order whose actor failed too often begins again from its row",
     ),
     TimerWords("next_tariff", "until then", "the next version of the tariff comes into force: load the pile"),
 )
@@ -135,6 +146,12 @@ ALARMS: Final = (
         "gun",
         "a hardware fault that the pile reports; the codes are " + ", ".join(f"`{code}`" for code in FAULTS),
         "a report without it",
+    ),
+    AlarmWords(
+        "session_quarantined",
+        "gun",
+        "the actor of an order failed again and again; it rests for a while",
+        "its next beginning",
     ),
     AlarmWords(
         "quarantined",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pileward.actors import diagrams
@@ -16,14 +17,15 @@ SOURCES = (*sorted(ACTORS.glob("pile*.py")), ACTORS / "fleet.py")
 
 
 def first_words(*calls: str) -> set[str]:
-    """The first argument of every such call in the sources of piles: a text, or what comes before a `{`."""
+    """The first argument of every such call in the sources of piles, up to what is filled in later."""
     found = set()
     for source in SOURCES:
         tree = ast.parse(source.read_text(encoding="utf-8"))
+        named = dict(_constants(tree))
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and _called(node) in calls:
-                found |= _text(node.args[0])
-    return found
+                found.add(_text(node.args[0], named))
+    return found - {""}
 
 
 def _called(call: ast.Call) -> str:
@@ -31,14 +33,30 @@ def _called(call: ast.Call) -> str:
     return name.attr if isinstance(name, ast.Attribute) else name.id if isinstance(name, ast.Name) else ""
 
 
-def _text(node: ast.expr) -> set[str]:
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Texts that a module gives a name."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+        for target in targets:
+            if (
+                isinstance(target, ast.Name)
+                and isinstance(value, ast.Constant)
+                and isinstance(value.value, str)
+            ):
+                yield target.id, value.value
+
+
+def _text(node: ast.expr, named: dict[str, str]) -> str:
+    """A text, a named text, or how an f-string begins; "" for what is a variable."""
     if isinstance(node, ast.Constant):
-        return {str(node.value)}
+        return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        begin = node.values[0]
-        # a name in front, as in f"{FAULT_ALARM}{code}", stands for a text that ends so
-        return {str(begin.value)} if isinstance(begin, ast.Constant) else {"fault:"}
-    return set()
+        return _text(node.values[0], named)
+    if isinstance(node, ast.FormattedValue):
+        return _text(node.value, named)
+    return named.get(node.id, "") if isinstance(node, ast.Name) else ""
 
 
 def test_the_committed_page_is_the_printed_one() -> None:
