@@ -30,7 +30,7 @@ from pileward.actors.fleet import (
 from pileward.actors.frame_tail import FrameTail
 from pileward.actors.money import MoneyPart
 from pileward.actors.pile_view import pile_view
-from pileward.actors.port_actor import PLATFORM
+from pileward.actors.platform_alarms import PLATFORM
 from pileward.actors.serials import Serials
 from pileward.actors.store import Flush, StoreActor, StoreStart, Waiting
 from pileward.actors.store_messages import PileLoaded, Save
@@ -293,6 +293,7 @@ class Node:
         self.metrics.quarantines += 1
         log_quarantine(failure)
         self._tell_fleet(failure)
+        self.money.quarantined(failure)
 
     def _tell_fleet(self, failure: Failure) -> None:
         if self.around.fleet is not None and failure.address is not self.around.fleet:

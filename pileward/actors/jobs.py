@@ -28,13 +28,14 @@ class JobDone(msgspec.Struct, frozen=True):
 class Job:
     """One piece of work about one thing, and who waits for its answer."""
 
-    __slots__ = ("key", "kind", "run", "waiters")
+    __slots__ = ("key", "kind", "run", "task", "waiters")
 
     def __init__(self, key: str, kind: str, run: Callable[[], Awaitable[Any]]) -> None:
         self.key = key
         self.kind = kind
         self.run = run
         self.waiters: list[Any] = []
+        self.task: asyncio.Task[None] | None = None
 
 
 class Jobs:
@@ -94,7 +95,7 @@ class Jobs:
                 del self._queues[key]
             self.waiting -= 1
             self.running[key] = job
-            task = asyncio.get_running_loop().create_task(self._run(job, tell))
+            task = job.task = asyncio.get_running_loop().create_task(self._run(job, tell))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -104,6 +105,12 @@ class Jobs:
             del self.running[job.key]
             if job.key in self._queues:
                 self._ready.append(job.key)
+
+    def renew(self) -> None:
+        """A fresh instance of the actor has come: free what ended while nobody was told."""
+        self.resting = 0  # timers do not outlive an instance
+        for job in [job for job in self.running.values() if job.task is None or job.task.done()]:
+            self.done(job)
 
     async def close(self) -> None:
         """Give everything up, at the end of the process; what was under way is found again by its row."""

@@ -15,10 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from pileward.actors import payments_rules as rules
+from pileward.actors.effects import Clear
 from pileward.actors.jobs import JobDone, Jobs
 from pileward.actors.money_rows import MoneyRows
 from pileward.actors.payments_desk import PaymentsDesk
-from pileward.actors.port_actor import BeginWork, Done, PortActor
+from pileward.actors.port_actor import QUARANTINED, BeginWork, Done, PortActor
 from pileward.actors.provider_alarms import UNREADABLE
 from pileward.actors.supervised import TimerFired
 from pileward.actors.surroundings import Surroundings
@@ -123,8 +124,9 @@ class PaymentsActor(PortActor):
         if self.port is None:
             return
         self.desk = PaymentsDesk(self.port, self.save, self.rows, self.clock, self.around.metrics.money)
-        self.begin(self.work.calls)
-        self.begin(self.work.notifications)
+        for jobs in (self.work.calls, self.work.notifications):
+            jobs.renew()
+            self.begin(jobs)
         if restarted:
             self._look()
 
@@ -139,7 +141,10 @@ class PaymentsActor(PortActor):
                 self._request(message, number, sender)
             case Looked():
                 self._looked(message)
-            case BeginWork() | TimerFired("look"):
+            case TimerFired("look"):
+                self._look()
+            case BeginWork():
+                self.perform((Clear(QUARANTINED),))
                 self._look()
 
     # --- requests ---------------------------------------------------------------------------------------

@@ -7,29 +7,23 @@ work asks for as effects. It keeps nothing that is not durable or in its `Jobs`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from pileward.actors import platform_alarms
 from pileward.actors.effects import Clear, Effect, Raise, TellRefunds
 from pileward.actors.jobs import JobDone, Jobs
 from pileward.actors.store_messages import Save
 from pileward.actors.supervised import Supervised
 from pileward.actors.surroundings import Surroundings
-from pileward.logs import logger
-from pileward.messages.events import AlarmChanged
-from pileward.ports import ALARM_TOPIC
-from pileward.services.alarms import CloseAlarm, OpenAlarm
 
 LOOK_AT_LEAST_S: Final = 1.0
 """Clock seconds between two looks at what is due."""
 LOOK_AT_LEAST_REAL_S: Final = 0.05
 """The same in real seconds, for clocks that run fast."""
-PLATFORM: Final = ""
-"""The pile code of alarms that concern no pile."""
-
-log = logger(__name__)
+QUARANTINED: Final = "money_quarantined"
+"""Alarm: a port actor of money is out of use for a while."""
 
 
 class BeginWork(msgspec.Struct, frozen=True):
@@ -67,11 +61,16 @@ class PortActor(Supervised):
                     if self.around.refunds is not None:
                         self.send(self.around.refunds, message)
                 case Raise():
-                    self._raise(effect)
+                    self._note(platform_alarms.opened(self.around, effect, self.clock.utc()))
                 case Clear(kind):
-                    self._clear(kind)
+                    self._note(platform_alarms.closed(self.around, kind, self.clock.utc()))
                 case _:
                     raise AssertionError(effect)
+
+    def _note(self, write: Any) -> None:
+        """Write something that nobody waits for."""
+        if write is not None:
+            self.send(self.around.store, Save(0, write))
 
     def begin(self, jobs: Jobs) -> None:
         """Begin what may begin of some work; its end comes as JobDone."""
@@ -86,34 +85,3 @@ class PortActor(Supervised):
         """Clock seconds until the next look at what is due in `wait_s`: not too often, not too seldom."""
         least_s = max(LOOK_AT_LEAST_S, LOOK_AT_LEAST_REAL_S * self.clock.rate)
         return max(min(wait_s, most_s), least_s)
-
-    def _raise(self, effect: Raise) -> None:
-        opened = self.around.alarms.setdefault(PLATFORM, set())
-        key = (effect.kind, None)
-        if key in opened:
-            return
-        opened.add(key)
-        now = self.clock.utc()
-        write = OpenAlarm(PLATFORM, None, effect.kind, effect.severity, effect.text_zh, effect.text_en, now)
-        self.send(self.around.store, Save(0, write))
-        self.around.metrics.alarms_open += 1
-        self.around.metrics.alarms_raised[effect.kind] += 1
-        log.warning("alarm", alarm=effect.kind, text=effect.text_en)
-        text = f"{effect.text_zh} / {effect.text_en}"
-        self._show_alarm(effect.kind, effect.severity.value, text, now, is_open=True)
-
-    def _clear(self, kind: str) -> None:
-        opened = self.around.alarms.get(PLATFORM, set())
-        if (kind, None) not in opened:
-            return
-        opened.discard((kind, None))
-        now = self.clock.utc()
-        self.send(self.around.store, Save(0, CloseAlarm(PLATFORM, None, kind, now)))
-        self.around.metrics.alarms_open -= 1
-        self._show_alarm(kind, "info", "", now, is_open=False)
-
-    def _show_alarm(self, kind: str, severity: str, text: str, at: datetime, *, is_open: bool) -> None:
-        event = AlarmChanged(PLATFORM, None, kind, severity, is_open, text, at)
-        self.around.recent.append(event)
-        if self.around.bus.has_subscribers(ALARM_TOPIC):
-            self.around.bus.publish(ALARM_TOPIC, msgspec.json.encode(event))

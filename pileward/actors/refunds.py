@@ -21,7 +21,7 @@ from pileward.actors import refunds_rules as rules
 from pileward.actors.effects import Clear, Raise
 from pileward.actors.jobs import JobDone, Jobs
 from pileward.actors.money_rows import MoneyRows
-from pileward.actors.port_actor import BeginWork, PortActor
+from pileward.actors.port_actor import QUARANTINED, BeginWork, PortActor
 from pileward.actors.refunds_desk import LATE, NEEDS_PERSON, SHORT, STOPPED, RefundsDesk, Visited
 from pileward.actors.refunds_rules import Do
 from pileward.actors.store_messages import Refused, Save, Stored
@@ -113,7 +113,7 @@ class RefundsActor(PortActor):
 
     def started(self, restarted: bool) -> None:
         """Be ready; after a failure, go on with what is due."""
-        self.work.jobs.resting = 0  # timers do not outlive an instance
+        self.work.jobs.renew()
         if self.port is not None:
             money = self.around.metrics.money
             self.desk = RefundsDesk(self.port, self.save, self.rows, self.clock, money, self.random)
@@ -136,7 +136,10 @@ class RefundsActor(PortActor):
                 self._claimed(ticket, [])
             case Looked():
                 self._looked(message.open)
-            case BeginWork() | TimerFired("look"):
+            case TimerFired("look"):
+                self._look()
+            case BeginWork():
+                self.perform((Clear(QUARANTINED),))
                 self._look()
             case TimerFired(name) if name.startswith("rest:"):
                 self.work.jobs.resting -= 1

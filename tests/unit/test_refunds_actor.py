@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pileward.actors import money as money_module
 from pileward.actors import refunds as actor_module
 from pileward.actors.refunds import RefundsActor, ResumedRefunds, ResumeRefunds
 from pileward.messages.charging import RefundCause, RefundStep, SessionState
@@ -33,6 +34,7 @@ from pileward.services.serials import refund_no, trade_no
 from tests.business import NOW, later
 from tests.charges import CHANNEL, TRANSIT, Till, delivered
 from tests.tills import Counter, ScriptedPayments, after_doing, counter, orders, reopened
+from tests.unit.engine_actors import boom
 from tests.waiting import until
 
 S = RefundStep
@@ -493,6 +495,31 @@ class TestDying:
         await desk.fail_once(monkeypatch, RefundsActor, desk.around.refunds, RefundsWaiting())
         await desk.pass_time(70, step=5)
         assert await desk.step(number) is S.PROCESSING
+
+    async def test_one_that_fails_again_and_again_is_tried_again_after_a_while(
+        self, desk: Counter, port: ScriptedPayments, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        port.gates["refund"] = asyncio.Event()
+        number = await failed(desk, port)
+        desk.engine.tell(desk.around.refunds, RefundsWaiting())
+        await until(lambda: port.refunds)
+        monkeypatch.setattr(money_module, "RELEASE_AFTER_S", 0.05)
+        desk.engine.on_quarantine = desk.money.quarantined
+        with monkeypatch.context() as patch:
+            patch.setattr(RefundsActor, "receiveMessage", lambda actor, _, sender: boom(actor, sender))
+            for _ in range(8):
+                desk.engine.tell(desk.around.refunds, RefundsWaiting())
+            await until(lambda: desk.engine.quarantined)
+        assert desk.alarms() == {"money_quarantined"}
+        port.gates["refund"].set()  # its end is told to nobody
+        await until(lambda: not desk.engine.quarantined)
+        await desk.rest()
+        assert desk.alarms() == set()
+        assert await desk.step(number) is S.PROCESSING
+        assert inspected(desk)["calls"] == []
+        port.end(number)
+        await desk.pass_time(70, step=5)
+        assert await desk.step(number) is S.SUCCEEDED
 
     async def test_a_port_that_breaks_its_promise_costs_one_visit(
         self, desk: Counter, port: ScriptedPayments
