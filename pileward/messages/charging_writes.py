@@ -358,6 +358,25 @@ class KeepFact(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class SavePoint(msgspec.Struct, frozen=True):
+    """Keep what the vehicle asked for and got at one moment, for the chart of a charge. Result: None.
+
+    None where the message did not say. A repeated write is a second, equal point: nobody is billed by it.
+    """
+
+    serial: str
+    at: datetime
+    demand_mv: int | None = None
+    demand_ma: int | None = None
+    measured_mv: int | None = None
+    measured_ma: int | None = None
+    soc_pct: int | None = None
+    max_cell_mv: int | None = None
+    max_temp_c: int | None = None
+    min_temp_c: int | None = None
+    remaining_s: int | None = None
+
+
 class OpenReview(msgspec.Struct, frozen=True):
     """Put something before a person; the same thing again changes nothing. Result: its id.
 

@@ -29,6 +29,7 @@ from pileward.messages.charging_writes import (
     ReserveSerials,
     RetryRefund,
     SaveLive,
+    SavePoint,
     SettleRecord,
     SettleSession,
 )
@@ -49,6 +50,7 @@ from pileward.services.records import RecordResult, RecordState, StoreRecord, st
 from pileward.services.refunds import claim_refunds, move_refunds, retry_refunds
 from pileward.services.reviews import open_reviews
 from pileward.services.serials import reserve_serials
+from pileward.services.session_points import save_points
 from pileward.services.sessions import (
     cancel_sessions,
     create_sessions,
@@ -85,6 +87,7 @@ __all__ = [
     "SaveDiscovered",
     "SaveLive",
     "SaveLogin",
+    "SavePoint",
     "SaveSeen",
     "SettleRecord",
     "SettleSession",
@@ -109,6 +112,7 @@ WRITES: Final[dict[type[Any], Bulk]] = {
     CancelSession: cancel_sessions,
     SaveLive: save_live,
     KeepFact: keep_facts,
+    SavePoint: save_points,
     MoveSession: move_sessions,
     FailStart: fail_starts,
     HoldSession: hold_sessions,

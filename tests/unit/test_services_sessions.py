@@ -20,12 +20,14 @@ from pileward.messages.charging_writes import (
     OrderOpen,
     ReserveSerials,
     SaveLive,
+    SavePoint,
     SessionCreated,
     SessionMoved,
 )
+from pileward.messages.uplinks import BmsDemand, BmsInfo
 from pileward.models.database import Database
 from pileward.models.sessions import ChargingSession, OpenOrder, WireNumber
-from pileward.services import sessions
+from pileward.services import session_points, sessions
 from pileward.services.drivers import login_driver
 from pileward.services.serials import SerialBlock, make_serial
 from pileward.services.wire_numbers import make_wire_number, serial_of
@@ -242,6 +244,28 @@ class TestLive:
         assert await sessions.facts_of(till.database.connection, serial) == {
             "bms_handshake": {"vin": "LSV"}, "end": {}
         }  # fmt: skip
+
+
+class TestChart:
+    async def test_what_the_vehicle_says_becomes_points(self, till: Till) -> None:
+        serial = await till.charging()
+        demand = BmsDemand(
+            PILE_CODE, 1, 1, "n", 500_000, 120_000, 1, 498_000, 119_000, 4_100, 1, 60, 1_800, 1, 1, 300
+        )
+        info = BmsInfo(PILE_CODE, 1, 1, "n", 1, 35, 1, 28, 2, (), True)
+        await till.write(
+            session_points.point_of(serial, info, later(70)),
+            session_points.point_of(serial, demand, later(60)),
+        )
+        first, second = await session_points.points_of(serial)
+        assert first == SavePoint(
+            serial, later(60), 500_000, 120_000, 498_000, 119_000, 60, 4_100, None, None, 1_800
+        )
+        assert second == SavePoint(serial, later(70), max_temp_c=35, min_temp_c=28)
+        await session_points.drop_old_points(later(86_400 * 29))
+        assert len(await session_points.points_of(serial)) == 2
+        await session_points.drop_old_points(later(86_400 * 31))
+        assert await session_points.points_of(serial) == []
 
 
 class TestReads:
