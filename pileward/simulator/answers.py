@@ -53,7 +53,7 @@ from pileward.codecs.ykc.frames_link import (
     SetTimeAnswer,
 )
 from pileward.codecs.ykc.table import Frame
-from pileward.simulator import cards, charging, stops
+from pileward.simulator import cards, charging, delivery, hands, stops
 from pileward.simulator.charge import NO_CARD
 from pileward.simulator.charging import Wish
 from pileward.simulator.habits import AC, CARDS_MAX
@@ -178,7 +178,7 @@ def _balance(pile: SimPile, frame: BalanceUpdate, sequence: int, now: float) -> 
 
 
 def _record(pile: SimPile, frame: TransactionRecordAnswer, sequence: int, now: float) -> None:
-    pile.record_answered(frame.trade_no, frame.result == 0)
+    delivery.answered(pile, frame.trade_no, frame.result == 0)
 
 
 def _store_cards(pile: SimPile, frame: StoreCards, sequence: int, now: float) -> None:
@@ -222,7 +222,7 @@ def _work(pile: SimPile, frame: WorkingParameters, sequence: int, now: float) ->
     charging.limits_changed(pile, now)
     if pile.memory.is_locked:
         for gun in pile.guns:
-            pile.stop_charge(gun.no, stops.LOCKED, now)
+            hands.stop_charge(pile, gun.no, stops.LOCKED, now)
 
 
 def _ground_lock(pile: SimPile, frame: GroundLockControl, sequence: int, now: float) -> None:

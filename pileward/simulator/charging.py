@@ -2,8 +2,8 @@
 
 A start is asked for, by 0x34 or at the pile; the gun waits for a car if none is there; charger and vehicle
 shake hands; current flows, reported every 15 s, until something ends it; then the record is made and sent
-until it is confirmed. Each gun goes through this by itself. Timers are named `gun:<what>:<gun>`, and
-`record:<number>` or `echo:<number>` for what outlives the charge.
+until it is confirmed. Each gun goes through this by itself. Timers are named `gun:<what>:<gun>`;
+what outlives the charge stands in `aftermath`.
 
 What must survive is in the memory before the frame that tells of it leaves: the shell saves a memory that is
 `is_dirty` before it writes.
@@ -22,8 +22,8 @@ from pileward.simulator.charge import NO_CARD, Charge, Stage, StartType
 from pileward.simulator.dice import Dice
 from pileward.simulator.gun import Gun
 from pileward.simulator.habits import AC
+from pileward.simulator.orders import Phase
 from pileward.simulator.quirks import SURPRISES, Quirk
-from pileward.simulator.record import make_other_record, make_record
 from pileward.simulator.stops import Stop
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ WAS_NOT_CHARGING: Final = 2
 STOP_FAILED: Final = 3
 """Reasons of 0x35."""
 SURPRISE_WITHIN_S: Final = 1_500.0
-ECHO_AFTER_S: Final = 4.0
 METER_MOST_E4_KWH: Final = 3_000_000_000
 """A new pile's meter stands anywhere below 300,000 kWh."""
 
@@ -94,15 +93,21 @@ def ask_start(pile: SimPile, gun_no: int, wish: Wish, say: Say, now: float) -> N
     elif reason == NOT_PLUGGED:
         say(0, reason)
         gun.asked = Asked(wish, say)
-        pile.timers.arm(_timer("wait", gun), now + pile.habits.plug_wait_s)
+        pile.timers.arm(timer("wait", gun), now + pile.habits.plug_wait_s)
     elif reason:
         say(0, reason)
     else:
         _draw_and_begin(pile, gun, wish, say, now)
 
 
-def plugged(pile: SimPile, gun: Gun, now: float) -> None:
-    """A car came: whoever waits for it may begin."""
+def plug_in(pile: SimPile, gun: Gun, car: Car | None, now: float) -> None:
+    """A car comes, this one or one to be drawn; whoever waits for it may begin."""
+    _set_plugged(pile, gun, True)
+    if car is not None:
+        pile.memory.cars[gun.no] = car
+    if pile.phase is not Phase.ONLINE:
+        return
+    pile.report(gun, now)
     if gun.asked is not None and gun.asked.charge is None:
         wish, say, _ = gun.asked
         withdraw(pile, gun)
@@ -113,11 +118,29 @@ def plugged(pile: SimPile, gun: Gun, now: float) -> None:
             _draw_and_begin(pile, gun, wish, say, now)
 
 
+def unplug(pile: SimPile, gun: Gun, now: float) -> None:
+    """The car leaves; pulled out of a charge it ends it."""
+    _set_plugged(pile, gun, False)
+    if gun.charge is not None:
+        end(pile, gun, stops.PULLED, now)
+    elif pile.phase is Phase.ONLINE:
+        pile.report(gun, now)
+    pile.memory.cars.pop(gun.no, None)
+
+
+def _set_plugged(pile: SimPile, gun: Gun, is_plugged: bool) -> None:
+    gun.is_plugged = is_plugged
+    gun.is_fates = gun.leaves_after = False
+    gun.screen = ""
+    pile.memory.plugged = [each.no for each in pile.guns if each.is_plugged]
+    pile.is_dirty = True
+
+
 def withdraw(pile: SimPile, gun: Gun) -> None:
     """Nobody waits to charge here any more."""
     gun.asked = None
-    pile.timers.disarm(_timer("wait", gun))
-    pile.timers.disarm(_timer("late", gun))
+    pile.timers.disarm(timer("wait", gun))
+    pile.timers.disarm(timer("late", gun))
 
 
 def _draw_and_begin(pile: SimPile, gun: Gun, wish: Wish, say: Say, now: float) -> None:
@@ -131,7 +154,7 @@ def _draw_and_begin(pile: SimPile, gun: Gun, wish: Wish, say: Say, now: float) -
         return
     if charge.has(Quirk.START_LATE):
         gun.asked = Asked(wish, say, charge)
-        pile.timers.arm(_timer("late", gun), now + _late_s(pile, charge))
+        pile.timers.arm(timer("late", gun), now + _late_s(pile, charge))
         return
     _begin(pile, gun, charge, say, now)
 
@@ -148,7 +171,7 @@ def _begin(pile: SimPile, gun: Gun, charge: Charge, say: Say, now: float) -> Non
     pile.memory.charges.append(charge)
     pile.is_dirty = True
     pile.tally.events["charge_begun"] += 1
-    pile.timers.arm(_timer("shake", gun), now + charge.handshake_s / 2)
+    pile.timers.arm(timer("shake", gun), now + charge.handshake_s / 2)
 
 
 def draw_charge(pile: SimPile, gun: Gun, wish: Wish, now: float) -> Charge:
@@ -236,7 +259,7 @@ def _shake(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     elif charge.has(Quirk.START_FAILS):
         end(pile, gun, Stop(stops.PILOT_OPEN_AT_START), now)
         return
-    pile.timers.arm(_timer("go", gun), now + charge.handshake_s / 2)
+    pile.timers.arm(timer("go", gun), now + charge.handshake_s / 2)
 
 
 def _handshake_failure(pile: SimPile, charge: Charge) -> tuple[int, str]:
@@ -250,12 +273,12 @@ def _go(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     charge.started_at = pile.clock.read(now)
     pile.tally.charging += 1
     _report(pile, gun, charge, now)
-    _look_later(pile, gun, charge, now)
+    look_later(pile, gun, charge, now)
 
 
 def _report(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     """0x13, with DC also 0x23 and 0x25, every 15 s."""
-    pile.timers.arm(_timer("report", gun), now + pile.habits.charging_report_s)
+    pile.timers.arm(timer("report", gun), now + pile.habits.charging_report_s)
     charge.advance(now, pile.clock)
     pile.is_dirty = True
     charge.reports += 1
@@ -280,17 +303,18 @@ def _look(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     elif charge.surprise_s is not None and charge.charged_s >= charge.surprise_s - 0.01:
         _surprise(pile, gun, charge, now)
     else:
-        _look_later(pile, gun, charge, now)
+        look_later(pile, gun, charge, now)
 
 
-def _look_later(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
-    pile.timers.arm(_timer("look", gun), now + charge.seconds_to_look(pile.clock))
+def look_later(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
+    """Look again when the next decisive thing can have happened."""
+    pile.timers.arm(timer("look", gun), now + charge.seconds_to_look(pile.clock))
 
 
 def _surprise(pile: SimPile, gun: Gun, charge: Charge, now: float) -> None:
     quirk = next(quirk for quirk in charge.quirks if quirk in SURPRISES)
     if quirk is Quirk.PULLED:
-        pile.set_plugged(gun.no, False, now)
+        unplug(pile, gun, now)
     else:
         end(pile, gun, Dice(pile.seed, pile.code, "end", charge.trade_no).pick(stops.SURPRISES[quirk]), now)
 
@@ -308,7 +332,7 @@ def limits_changed(pile: SimPile, now: float) -> None:
         if (charge := gun.charge) is not None:
             charge.cap_w = gun_power_w(pile)
             if charge.stage is Stage.CHARGING:
-                _look_later(pile, gun, charge, now)
+                look_later(pile, gun, charge, now)
             pile.is_dirty = True
 
 
@@ -329,7 +353,7 @@ def ask_stop(pile: SimPile, gun_no: int, say: Say, now: float) -> None:
         say(1, 0)
     elif charge.has(Quirk.STOP_LATE):
         gun.says_stopped = say
-        pile.timers.arm(_timer("stop", gun), now + _late_s(pile, charge))
+        pile.timers.arm(timer("stop", gun), now + _late_s(pile, charge))
     else:
         if not charge.has(Quirk.STOP_MUTE):
             say(1, 0)
@@ -352,7 +376,7 @@ def fault_came(pile: SimPile, gun: Gun, now: float) -> None:
 
 def end(pile: SimPile, gun: Gun, stop: Stop, now: float) -> None:
     """End the charge of a gun, say so, and make its record soon (within 30 s: YKC 1.6, 0x3B)."""
-    charge = _end_in_silence(pile, gun, stop.code, now)
+    charge = end_in_silence(pile, gun, stop.code, now)
     if not charge.is_ac and (frame := bms.abort(charge, pile.code, stop)) is not None:
         pile.tell(frame)
     pile.tell(gun.ended_frame(pile.code, charge))
@@ -360,11 +384,12 @@ def end(pile: SimPile, gun: Gun, stop: Stop, now: float) -> None:
         pile.tell(bms.charge_end(charge, pile.code))
     pile.timers.arm(RECORD + charge.trade_no, now + charge.record_after_s)
     if gun.leaves_after:
-        pile.set_plugged(gun.no, False, now)
+        unplug(pile, gun, now)
     pile.charge_over(now)
 
 
-def _end_in_silence(pile: SimPile, gun: Gun, stop_code: int, now: float) -> Charge:
+def end_in_silence(pile: SimPile, gun: Gun, stop_code: int, now: float) -> Charge:
+    """End the charge of a gun in the memory, without a frame; its record is still to be made."""
     charge = gun.charge
     assert charge is not None
     charge.advance(now, pile.clock)
@@ -383,111 +408,34 @@ def _end_in_silence(pile: SimPile, gun: Gun, stop_code: int, now: float) -> Char
     pile.is_dirty = True
     pile.tally.events["charge_ended"] += 1
     for what in _GUN_TIMERS:
-        pile.timers.disarm(_timer(what, gun))
+        pile.timers.disarm(timer(what, gun))
     return charge
-
-
-# The record.
-
-
-def make_due_record(pile: SimPile, trade_no: str, now: float) -> None:
-    """The time for a record has come."""
-    for charge in pile.memory.charges:
-        if charge.trade_no == trade_no and charge.stage is Stage.ENDED:
-            _make_record(pile, charge, now)
-            return
-
-
-def _make_record(pile: SimPile, charge: Charge, now: float) -> None:
-    """Make the record, and keep it until it is confirmed; a lost one is gone for good."""
-    pile.memory.charges = [each for each in pile.memory.charges if each is not charge]
-    pile.is_dirty = True
-    if charge.has(Quirk.RECORD_LOST):
-        return
-    made_at = pile.clock.read(now)
-    version, is_loss_zero = pile.plate.protocol_version, pile.ways.is_loss_zero
-    record = make_record(charge, pile.code, made_at, is_loss_zero=is_loss_zero, version=version)
-    pile.keep_record(record, now)
-    if charge.has(Quirk.RECORD_DIFFERENT):
-        record = make_other_record(charge, pile.code, made_at, is_loss_zero=is_loss_zero, version=version)
-    elif not charge.has(Quirk.RECORD_TWICE):
-        return
-    pile.keep_echo(record, now + ECHO_AFTER_S)
-
-
-# Power.
-
-
-def break_off(pile: SimPile, stop: Stop, now: float) -> None:
-    """The pile goes off: charges end without a word, their records are made when it is back."""
-    for gun in pile.guns:
-        withdraw(pile, gun)
-        if gun.charge is not None:
-            _end_in_silence(pile, gun, stop.code, now)
-    for charge in pile.memory.charges:
-        pile.timers.disarm(RECORD + charge.trade_no)
-
-
-def booted(pile: SimPile, now: float) -> None:
-    """The pile has power again: it makes the records that are missing."""
-    for charge in list(pile.memory.charges):
-        if charge.stage is Stage.ENDED and pile.timers.deadline(RECORD + charge.trade_no) > now:
-            pile.timers.disarm(RECORD + charge.trade_no)
-            _make_record(pile, charge, now)
-
-
-def resume(pile: SimPile, now: float) -> None:
-    """Go on with the charges of a loaded memory: the world stood still while nobody simulated it."""
-    for charge in pile.memory.charges:
-        gun = pile.gun(charge.gun_no)
-        if charge.stage is Stage.ENDED:
-            continue
-        if gun is None or gun.charge is not None:
-            charge.stage = Stage.ENDED
-            charge.stop_code = stops.RESTARTED.code
-            charge.ended_at = pile.clock.read(now)
-            continue
-        gun.charge = charge
-        charge.at = now
-        pile.tally.events["charge_resumed"] += 1
-        if charge.stage is Stage.ASKED:
-            pile.timers.arm(_timer("shake", gun), now + charge.handshake_s / 2)
-        else:
-            pile.tally.charging += 1
-            pile.timers.arm(_timer("report", gun), now + pile.habits.charging_report_s)
-            _look_later(pile, gun, charge, now)
 
 
 # Timers.
 
 GUN: Final = "gun:"
 RECORD: Final = "record:"
-ECHO: Final = "echo:"
 _GUN_TIMERS: Final = ("shake", "go", "report", "look", "stop")
 
 
-def _timer(what: str, gun: Gun) -> str:
+def timer(what: str, gun: Gun) -> str:
+    """The name of a gun's timer."""
     return f"{GUN}{what}:{gun.no}"
 
 
 def on_timer(pile: SimPile, name: str, now: float) -> bool:
     """Do what a timer of this module is for; False for others."""
-    if name.startswith(GUN):
-        _, what, gun_no = name.split(":")
-        gun = pile.gun(int(gun_no))
-        assert gun is not None
-        if what in _WAITING:
-            _WAITING[what](pile, gun, now)
-        elif gun.charge is not None:
-            _ON_TIMER[what](pile, gun, gun.charge, now)
-        return True
-    if name.startswith(RECORD):
-        make_due_record(pile, name.removeprefix(RECORD), now)
-        return True
-    if name.startswith(ECHO):
-        pile.send_echoes(now, name.removeprefix(ECHO))
-        return True
-    return False
+    if not name.startswith(GUN):
+        return False
+    _, what, gun_no = name.split(":")
+    gun = pile.gun(int(gun_no))
+    assert gun is not None
+    if what in _WAITING:
+        _WAITING[what](pile, gun, now)
+    elif gun.charge is not None:
+        _ON_TIMER[what](pile, gun, gun.charge, now)
+    return True
 
 
 def _waited(pile: SimPile, gun: Gun, now: float) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pileward.codecs.ykc.table import Frame
-from pileward.simulator import cards
+from pileward.simulator import cards, hands, stops
 from pileward.simulator.car import Car
 from pileward.simulator.charge import Charge
 from pileward.simulator.happenings import ALL_FAULTS
@@ -64,22 +64,22 @@ class Control:
 
     def plug(self, gun_no: int, car: Car | None = None) -> None:
         """A car is plugged in: this one, or one that is drawn."""
-        self.pile.set_plugged(gun_no, True, self._now(), car)
+        hands.set_plugged(self.pile, gun_no, True, self._now(), car)
         self._line.perform(self.pile)
 
     def unplug(self, gun_no: int) -> None:
         """The car leaves, charging or not."""
-        self.pile.set_plugged(gun_no, False, self._now())
+        hands.set_plugged(self.pile, gun_no, False, self._now())
         self._line.perform(self.pile)
 
     def fault(self, bits: int, gun_no: int | None = None) -> None:
         """Break hardware (YKC 1.6, 硬件故障) of one gun, or of all."""
-        self.pile.set_faults(self._now(), begin=bits, gun_no=gun_no)
+        hands.set_faults(self.pile, self._now(), begin=bits, gun_no=gun_no)
         self._line.perform(self.pile)
 
     def mend(self, bits: int = ALL_FAULTS, gun_no: int | None = None) -> None:
         """Mend hardware of one gun, or of all."""
-        self.pile.set_faults(self._now(), end=bits, gun_no=gun_no)
+        hands.set_faults(self.pile, self._now(), end=bits, gun_no=gun_no)
         self._line.perform(self.pile)
 
     def charge(self, gun_no: int) -> Charge | None:
@@ -89,12 +89,12 @@ class Control:
 
     def press_stop(self, gun_no: int) -> None:
         """Somebody presses the stop button."""
-        self.pile.press_stop(gun_no, self._now())
+        hands.stop_charge(self.pile, gun_no, stops.BUTTON, self._now())
         self._line.perform(self.pile)
 
     def stop_charge(self, gun_no: int, stop: Stop) -> None:
         """End a charge in one of the ways of `stops`: the vehicle does it, the charger, …"""
-        self.pile.stop_charge(gun_no, stop, self._now())
+        hands.stop_charge(self.pile, gun_no, stop, self._now())
         self._line.perform(self.pile)
 
     def swipe(self, gun_no: int, card_no: str) -> None:
@@ -109,7 +109,7 @@ class Control:
 
     def misbehave(self, gun_no: int, *quirks: Quirk) -> None:
         """Let a gun be odd: in the charge that runs, else in the next one."""
-        self.pile.misbehave(gun_no, quirks)
+        hands.misbehave(self.pile, gun_no, quirks)
         self._line.perform(self.pile)
 
     def cut_power(self) -> None:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import msgspec
 
 from pileward.simulator.car import draw_car
@@ -19,6 +18,7 @@ from pileward.simulator.control import Control
 from pileward.simulator.dice import Dice
 from pileward.simulator.driver_api import TOKEN_CODES, Json, Phone, RefusedError, UnreachableError
 from pileward.simulator.intent import Intent, Paying, Plug
+from pileward.simulator.watch import Watch
 
 if TYPE_CHECKING:
     from pileward.simulator.drivers import Crowd
@@ -198,7 +198,7 @@ class Driver:
         """Do what the order's state calls for until it is over."""
         crowd = self._crowd
         state, since = "", 0.0
-        async with _Watch(self, serial, intent.by_socket) as watch:
+        async with Watch(self, serial, intent.by_socket) as watch:
             while True:
                 session = await watch.look()
                 if session["state"] != state:
@@ -463,48 +463,3 @@ def _is_paid_back(session: Json) -> bool:
     """Whether all that was paid for an order that never charged has come back."""
     back = sum(refund["fen"] for refund in session["refunds"] if refund["stage"] == "arrived")
     return bool(back >= session["paid_fen"])
-
-
-class _Watch:
-    """Looks at one order again and again: by WebSocket if wanted and to be had, else by asking."""
-
-    def __init__(self, driver: Driver, serial: str, by_socket: bool) -> None:
-        self._driver = driver
-        self._path = f"/sessions/{serial}"
-        self._serial = serial
-        self._by_socket = by_socket
-        self._is_first = True
-        self._seen: Json | None = None
-        self._listener: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> _Watch:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
-
-    async def look(self) -> Json:
-        """The order as it is now: at once the first time, then at the driver's pace."""
-        if self._is_first:
-            self._is_first = False
-            if self._by_socket:
-                self._listener = asyncio.create_task(self._listen())
-            return await self._driver.get(self._path)
-        await self._driver.wait_a_look()
-        seen, self._seen = self._seen, None
-        if self._listener is not None and not self._listener.done() and seen is not None:
-            return seen
-        return await self._driver.get(self._path)
-
-    async def _listen(self) -> None:
-        """Keep the newest picture; a socket that breaks is not missed, there is still asking."""
-        try:
-            async with self._driver.open_socket(self._serial) as socket:
-                async for message in socket:
-                    if message.type is not aiohttp.WSMsgType.TEXT:
-                        return
-                    self._seen = msgspec.json.decode(message.data)
-        except (aiohttp.ClientError, OSError, msgspec.MsgspecError):
-            return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pileward.simulator import cards
+from pileward.simulator import cards, hands
 from pileward.simulator.fate import BEGIN, END, Fate
 from pileward.simulator.profiles import CARDS, FAULTS, Hazard
 
@@ -44,7 +44,7 @@ def _gun_of(key: str) -> int:
 def _arrive(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
     gun = pile.gun(_gun_of(key))
     if gun is not None and not gun.is_plugged:
-        pile.set_plugged(gun.no, True, now)
+        hands.set_plugged(pile, gun.no, True, now)
         gun.is_fates = True
 
 
@@ -52,16 +52,16 @@ def _leave(pile: SimPile, key: str, now: float) -> None:
     """The car that came this way leaves; one that somebody else plugged in stays."""
     gun = pile.gun(_gun_of(key))
     if gun is not None and gun.is_fates:
-        pile.leave(gun.no, now)
+        hands.leave(pile, gun.no, now)
 
 
 def _break(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:
     bits, is_of_pile = dice.weighted(_FAULT_WEIGHTS)
-    pile.set_faults(now, begin=bits, gun_no=None if is_of_pile else 1 + dice.below(len(pile.guns)))
+    hands.set_faults(pile, now, begin=bits, gun_no=None if is_of_pile else 1 + dice.below(len(pile.guns)))
 
 
 def _mend(pile: SimPile, key: str, now: float) -> None:
-    pile.set_faults(now, end=ALL_FAULTS)
+    hands.set_faults(pile, now, end=ALL_FAULTS)
 
 
 def _cut_power(pile: SimPile, key: str, lasts_s: float, dice: Dice, now: float) -> None:

@@ -12,16 +12,15 @@ socket open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from pileward.codecs.ykc.decoder import encode_frame
 from pileward.codecs.ykc.envelope import wrap
 from pileward.codecs.ykc.frames_link import BillingModelCheck, BillingModelRequest, Login
-from pileward.codecs.ykc.table import BY_CLASS, Frame
-from pileward.simulator import answers, cards, charging, happenings, stops
-from pileward.simulator.car import Car
+from pileward.codecs.ykc.table import Frame
+from pileward.simulator import aftermath, answers, cards, charging, delivery, happenings, stops
 from pileward.simulator.damage import befall
 from pileward.simulator.device_clock import DeviceClock
 from pileward.simulator.dice import Dice
@@ -30,15 +29,13 @@ from pileward.simulator.gun import Gun
 from pileward.simulator.habits import (
     FACTORY_SOFTWARE,
     OLD_VERSIONS,
-    QUEUED_RECORDS_MAX,
     Habits,
     Nameplate,
     draw_ways,
 )
-from pileward.simulator.memory import PileMemory, StoredRecord
+from pileward.simulator.memory import PileMemory
 from pileward.simulator.orders import Action, Order, Phase
 from pileward.simulator.profiles import STEADY, Profile, Slip
-from pileward.simulator.quirks import Quirk
 from pileward.simulator.tally import Tally
 from pileward.simulator.tariff import BLANK_MODEL_NO
 from pileward.simulator.timers import Timers
@@ -50,9 +47,8 @@ _HEARTBEAT: Final = "heartbeat"
 _REAL_TIME: Final = "real_time"
 _WATCHDOG: Final = "watchdog"
 _BILLING: Final = "billing"
-_RECORDS: Final = "records"
 _UPGRADE: Final = "upgrade"
-_OF_A_SESSION: Final = (_CONNECT, _LOGIN, _HEARTBEAT, _REAL_TIME, _WATCHDOG, _BILLING, _RECORDS)
+_OF_A_SESSION: Final = (_CONNECT, _LOGIN, _HEARTBEAT, _REAL_TIME, _WATCHDOG, _BILLING, delivery.TIMER)
 """Timers that end with the connection."""
 
 
@@ -151,7 +147,7 @@ class SimPile:
         """Let life begin: the power comes `after_s` seconds from now."""
         for name, wait_s in self.fate.first():
             self.timers.arm(name, now + after_s + wait_s)
-        charging.resume(self, now + after_s)
+        aftermath.resume(self, now + after_s)
         self.timers.arm(_BOOT, now + after_s)
 
     def due(self, now: float) -> None:
@@ -160,7 +156,11 @@ class SimPile:
             handler = _ON_TIMER.get(name)
             if handler is not None:
                 handler(self, now)
-            elif not (charging.on_timer(self, name, now) or cards.on_timer(self, name, now)):
+            elif not (
+                charging.on_timer(self, name, now)
+                or aftermath.on_timer(self, name, now)
+                or cards.on_timer(self, name, now)
+            ):
                 happenings.happen(self, self.fate, name, now)
 
     def connected(self, now: float) -> None:
@@ -192,69 +192,6 @@ class SimPile:
         return out
 
     # What can be done to a pile, by its fate or by a test.
-
-    def set_plugged(self, gun_no: int, is_plugged: bool, now: float, car: Car | None = None) -> None:
-        """A car is plugged in, or leaves; pulled out of a charge it ends it."""
-        gun = self.gun(gun_no)
-        if gun is None or gun.is_plugged == is_plugged:
-            return
-        gun.is_plugged = is_plugged
-        gun.is_fates = gun.leaves_after = False
-        gun.screen = ""
-        self.memory.plugged = [each.no for each in self.guns if each.is_plugged]
-        self.is_dirty = True
-        if is_plugged and car is not None:
-            self.memory.cars[gun_no] = car
-        if not is_plugged and gun.charge is not None:
-            charging.end(self, gun, stops.PULLED, now)
-        elif self.phase is Phase.ONLINE:
-            self.report(gun, now)
-        if not is_plugged:
-            self.memory.cars.pop(gun_no, None)
-        elif self.phase is Phase.ONLINE:
-            charging.plugged(self, gun, now)
-
-    def leave(self, gun_no: int, now: float) -> None:
-        """The car at a gun leaves, after its charge if one runs: the plug is locked until then."""
-        gun = self.gun(gun_no)
-        if gun is not None and gun.is_plugged:
-            if gun.charge is not None:
-                gun.leaves_after = True
-            else:
-                self.set_plugged(gun_no, False, now)
-
-    def set_faults(self, now: float, begin: int = 0, end: int = 0, gun_no: int | None = None) -> None:
-        """Hardware breaks (`begin`) or is mended (`end`): bits of YKC 1.6, 硬件故障, on one gun or on all."""
-        for gun in self.guns:
-            faults = (gun.faults | begin) & ~end
-            if (gun_no is None or gun.no == gun_no) and faults != gun.faults:
-                gun.faults = faults
-                charge = gun.charge
-                charging.fault_came(self, gun, now)
-                # A charge that the fault ended has said so with the fault in it.
-                if self.phase is Phase.ONLINE and gun.charge is charge:
-                    self.report(gun, now)
-
-    def press_stop(self, gun_no: int, now: float) -> None:
-        """Somebody presses the stop button of a gun."""
-        self.stop_charge(gun_no, stops.BUTTON, now)
-
-    def stop_charge(self, gun_no: int, stop: stops.Stop, now: float) -> None:
-        """End the charge of a gun in any of the ways in which charges end."""
-        gun = self.gun(gun_no)
-        if gun is not None and gun.charge is not None:
-            charging.end(self, gun, stop, now)
-
-    def misbehave(self, gun_no: int, quirks: Iterable[Quirk]) -> None:
-        """Let a gun be odd: in the charge that runs, else in the next one."""
-        gun = self.gun(gun_no)
-        if gun is None:
-            return
-        if gun.charge is None:
-            gun.given_quirks.update(quirks)
-        else:
-            gun.charge.quirks += [quirk for quirk in quirks if not gun.charge.has(quirk)]
-            self.is_dirty = True
 
     def cut_power(self, now: float) -> None:
         """The power goes, without a word to anybody."""
@@ -311,21 +248,7 @@ class SimPile:
 
     def keep_record(self, record: Frame, now: float) -> None:
         """Store the record of a charge and send it until it is confirmed (YKC 1.6, 0x3B and 0x3D)."""
-        self._store_record(_stored(record), now)
-
-    def keep_echo(self, record: Frame, at: float) -> None:
-        """Send a record at `at` as if it had never been confirmed."""
-        stored = _stored(record)
-        self.memory.echoes.append(stored)
-        self.is_dirty = True
-        self.timers.arm(charging.ECHO + stored.trade_no, at)
-
-    def send_echoes(self, now: float, trade_no: str | None = None) -> None:
-        """Send what was kept to be sent once more: of one number, or all."""
-        due = [each for each in self.memory.echoes if trade_no in (None, each.trade_no)]
-        self.memory.echoes = [each for each in self.memory.echoes if each not in due]
-        for stored in due:
-            self._store_record(stored, now)
+        delivery.keep(self, record, now)
 
     # What charges and the answers to the platform need.
 
@@ -337,6 +260,10 @@ class SimPile:
     def ask(self, frame: Frame) -> None:
         """Send a frame that this pile begins."""
         self._write(encode_frame(frame, self._next_sequence()))
+
+    def write_body(self, frame_type: int, body: bytes) -> None:
+        """Send a frame that is encoded already, under a sequence of its own."""
+        self._write(wrap(self._next_sequence(), frame_type, body))
 
     def answer(self, frame: Frame, sequence: int) -> None:
         """Answer a frame of the platform; a careless pile does not repeat its sequence."""
@@ -379,9 +306,7 @@ class SimPile:
         self.heard_at = now
         self.timers.disarm(_LOGIN)
         self.timers.arm(_WATCHDOG, now + self.habits.watchdog_s)
-        for record in self.memory.records:
-            record.times_sent = 0
-        self._repeat_records(now)
+        delivery.begin(self, now)
         self._wants_model = False
         self._ask_for_model(now)
         self._report_all(now)
@@ -416,15 +341,6 @@ class SimPile:
             self.tally.heartbeat.add(now - gun.heartbeat_sent_at)
             gun.heartbeat_sent_at = None
 
-    def record_answered(self, trade_no: str, is_legal: bool) -> None:
-        """The platform has the record (or will never take it): forget it."""
-        records = self.memory.records
-        kept = [record for record in records if record.trade_no != trade_no]
-        if len(kept) < len(records):
-            self.tally.events["record_confirmed" if is_legal else "record_refused"] += 1
-            self.memory.records = kept
-            self.is_dirty = True
-
     def upgrade(self, path: str, now: float, *, when_idle: bool = False) -> None:
         """Begin to load a new program; the end is reported and the pile restarts."""
         self.upgrade_path = path
@@ -434,8 +350,8 @@ class SimPile:
     # Life.
 
     def _boot(self, now: float) -> None:
-        charging.booted(self, now)
-        self.send_echoes(now)
+        aftermath.booted(self, now)
+        delivery.send_echoes(self, now)
         self._connect(now)
 
     def _connect(self, now: float) -> None:
@@ -489,7 +405,7 @@ class SimPile:
 
     def _go_off(self, order: Order, stop: stops.Stop, now: float) -> None:
         self._reboots_when_idle = False
-        charging.break_off(self, stop, now)
+        aftermath.break_off(self, stop, now)
         if self.has_line or self.phase in (Phase.HUNG, Phase.CONNECTING):
             self._out.append(order)
         self._end_session(Phase.OFF)
@@ -543,26 +459,6 @@ class SimPile:
         model_no = tariff.billing_model_no if tariff is not None else BLANK_MODEL_NO
         self.ask(BillingModelCheck(pile_no=self.code, billing_model_no=model_no))
 
-    def _repeat_records(self, now: float) -> None:
-        """Send each unconfirmed record, three times more at most; what is left waits for the next login."""
-        for record in self.memory.records:
-            if record.times_sent <= self.habits.record_repeats:
-                self._send_record(record)
-        if any(record.times_sent <= self.habits.record_repeats for record in self.memory.records):
-            self.timers.arm(_RECORDS, now + self.habits.record_retry_s)
-
-    def _store_record(self, stored: StoredRecord, now: float) -> None:
-        self.memory.records.append(stored)
-        del self.memory.records[:-QUEUED_RECORDS_MAX]
-        self.is_dirty = True
-        if self.phase is Phase.ONLINE:
-            self._send_record(stored)
-            self.timers.arm(_RECORDS, now + self.habits.record_retry_s)
-
-    def _send_record(self, record: StoredRecord) -> None:
-        record.times_sent += 1
-        self._write(wrap(self._next_sequence(), record.frame_type, record.body))
-
     def _upgraded(self, now: float) -> None:
         """Say that the new program is there, and restart with it (YKC 1.6, 0x93)."""
         if self.upgrades_when_idle and not self.is_idle:
@@ -597,12 +493,6 @@ class SimPile:
         self._out.append(data)
 
 
-def _stored(record: Frame) -> StoredRecord:
-    layout = BY_CLASS[type(record)]
-    trade_no: str = getattr(record, "trade_no")  # noqa: B009 - every record has one
-    return StoredRecord(trade_no, layout.kind.code, layout.encode(record))
-
-
 _ON_TIMER: Final[dict[str, Callable[[SimPile, float], None]]] = {
     _BOOT: SimPile._boot,
     _CONNECT: SimPile._connect,
@@ -611,6 +501,8 @@ _ON_TIMER: Final[dict[str, Callable[[SimPile, float], None]]] = {
     _REAL_TIME: SimPile._report_idle,
     _WATCHDOG: SimPile._watch,
     _BILLING: SimPile._ask_for_model,
-    _RECORDS: SimPile._repeat_records,
+    delivery.TIMER: delivery.repeat,
     _UPGRADE: SimPile._upgraded,
 }
+_ON_NAMED_TIMER: Final = (charging.on_timer, aftermath.on_timer, cards.on_timer)
+"""Timers whose names carry a gun or a transaction number; each says whether it was one of its own."""

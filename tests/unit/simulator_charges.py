@@ -14,6 +14,7 @@ from pileward.codecs.ykc.frames_charge import (
 )
 from pileward.codecs.ykc.frames_link import BillingModelCheckAnswer, LoginAnswer, SetTime
 from pileward.codecs.ykc.table import Frame
+from pileward.simulator import hands
 from pileward.simulator.car import Car
 from pileward.simulator.charge import Charge
 from pileward.simulator.orders import Phase
@@ -46,7 +47,7 @@ def ready(gun_no: int = 1, car: Car = CAR, **options: Any) -> Bench:
     """A pile online with a car at a gun."""
     bench = Bench(**options)
     bench.log_in()
-    bench.pile.set_plugged(gun_no, True, bench.now, car)
+    hands.set_plugged(bench.pile, gun_no, True, bench.now, car)
     bench.settle()
     bench.sent.clear()
     return bench
@@ -62,7 +63,7 @@ def charging(
 ) -> Bench:
     """A pile that charges, right after the first current."""
     bench = ready(gun_no, car, **options)
-    bench.pile.misbehave(gun_no, quirks)
+    hands.misbehave(bench.pile, gun_no, quirks)
     start(bench, gun_no, TRADE if gun_no == 1 else OTHER_TRADE, balance_fen)
     for _ in range(200):
         bench.wait(0.5)

@@ -47,7 +47,7 @@ from pileward.codecs.ykc.frames_link import (
     SetTimeAnswer,
 )
 from pileward.codecs.ykc.table import LAYOUTS, Frame
-from pileward.simulator import answers, charging
+from pileward.simulator import answers, charging, hands
 from pileward.simulator.habits import CARDS_MAX
 from pileward.simulator.memory import PileMemory
 from pileward.simulator.orders import Order
@@ -130,8 +130,8 @@ def test_why_a_charge_cannot_start(
     bench = Bench()
     bench.log_in()
     pile = bench.pile
-    pile.set_plugged(1, is_plugged, bench.now)
-    pile.set_faults(bench.now, begin=faults, gun_no=1)
+    hands.set_plugged(pile, 1, is_plugged, bench.now)
+    hands.set_faults(pile, bench.now, begin=faults, gun_no=1)
     pile.memory.is_locked = is_locked
     if not has_tariff:
         pile.memory.tariff = None

@@ -39,7 +39,7 @@ from pileward.codecs.ykc.frames_device import (
     WorkingParameters,
 )
 from pileward.codecs.ykc.frames_link import SetBillingModel, SetBillingModelAnswer
-from pileward.simulator import stops
+from pileward.simulator import hands, stops
 from pileward.simulator.charge import Stage
 from pileward.simulator.habits import AC, Nameplate, draw_ways
 from pileward.simulator.memory import PileMemory
@@ -132,7 +132,7 @@ def test_an_ac_pile_charges_without_a_word_about_the_battery() -> None:
 
 def test_a_pile_of_1_7_signs_its_records() -> None:
     bench = charging(plate=Nameplate(CODE, 2, protocol_version=0x11))
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     record = bench.until(SignedTransactionRecord, 40.0)
     assert (record.trade_no, record.stop_reason) == (TRADE, 0x45)
     assert len(record.meter_ciphertext) == 68
@@ -174,7 +174,7 @@ def test_a_start_for_a_gun_that_charges_is_refused() -> None:
 @pytest.mark.parametrize(("faults", "reason"), [(0x01, 3), (0x10, 4), (0x100, 4), (0x80, None)])
 def test_a_broken_gun_refuses_with_its_reason(faults: int, reason: int | None) -> None:
     bench = ready()
-    bench.pile.set_faults(bench.now, begin=faults, gun_no=1)
+    hands.set_faults(bench.pile, bench.now, begin=faults, gun_no=1)
     bench.settle()
     start(bench)
     assert starts(bench.frames()) == [(1, 0) if reason is None else (0, reason)]
@@ -186,7 +186,7 @@ def test_without_a_car_it_waits_60_s_and_then_begins_with_a_second_answer() -> N
     start(bench)
     assert starts(bench.frames()) == [(0, 5)]
     bench.live(55.0)
-    bench.pile.set_plugged(1, True, bench.now, CAR)
+    hands.set_plugged(bench.pile, 1, True, bench.now, CAR)
     bench.settle()
     assert starts(bench.frames()) == [(1, 0)]
     assert bench.until(RealTimeData, 30.0).trade_no == TRADE
@@ -197,7 +197,7 @@ def test_a_car_that_comes_after_60_s_starts_nothing() -> None:
     bench.log_in()
     start(bench)
     bench.live(61.0)
-    bench.pile.set_plugged(1, True, bench.now, CAR)
+    hands.set_plugged(bench.pile, 1, True, bench.now, CAR)
     bench.settle()
     assert starts(bench.frames()) == []
     bench.live(120.0)
@@ -208,8 +208,8 @@ def test_a_gun_that_breaks_while_it_waits_for_a_car_refuses_then() -> None:
     bench = Bench()
     bench.log_in()
     start(bench)
-    bench.pile.set_faults(bench.now, begin=1, gun_no=1)
-    bench.pile.set_plugged(1, True, bench.now, CAR)
+    hands.set_faults(bench.pile, bench.now, begin=1, gun_no=1)
+    hands.set_plugged(bench.pile, 1, True, bench.now, CAR)
     bench.settle()
     assert starts(bench.frames()) == [(0, 5), (0, 3)]
 
@@ -220,14 +220,14 @@ def test_a_stop_withdraws_a_start_that_waits_for_a_car() -> None:
     start(bench)
     bench.give(RemoteStop(CODE, 1))
     bench.frames()
-    bench.pile.set_plugged(1, True, bench.now, CAR)
+    hands.set_plugged(bench.pile, 1, True, bench.now, CAR)
     bench.settle()
     assert starts(bench.frames()) == []
 
 
 def test_parallel_starts_are_answered_gun_by_gun() -> None:
     bench = ready()
-    bench.pile.set_plugged(2, True, bench.now, CAR)
+    hands.set_plugged(bench.pile, 2, True, bench.now, CAR)
     bench.settle()
     bench.frames()
     for gun_no, trade_no in ((1, TRADE), (2, OTHER_TRADE)):
@@ -240,7 +240,7 @@ def test_parallel_starts_are_answered_gun_by_gun() -> None:
 
 def test_a_start_that_the_vehicle_does_not_take_up_makes_a_record_of_nothing() -> None:
     bench = ready()
-    bench.pile.misbehave(1, [Quirk.START_FAILS])
+    hands.misbehave(bench.pile, 1, [Quirk.START_FAILS])
     start(bench)
     record = bench.until(TransactionRecord, 60.0)
     assert starts(bench.said) == [(1, 0)]
@@ -305,7 +305,7 @@ def test_a_balance_for_another_card_or_gun_is_refused() -> None:
 def test_a_gun_pulled_out_ends_it_at_once() -> None:
     bench = charging()
     bench.live(100.0)
-    bench.pile.set_plugged(1, False, bench.now)
+    hands.set_plugged(bench.pile, 1, False, bench.now)
     bench.settle()
     report = bench.until(RealTimeData, 1.0)
     assert (report.status, report.gun_plugged) == (2, 0)
@@ -314,10 +314,10 @@ def test_a_gun_pulled_out_ends_it_at_once() -> None:
 
 def test_a_car_that_wants_to_leave_waits_for_its_charge() -> None:
     bench = charging()
-    bench.pile.leave(1, bench.now)
+    hands.leave(bench.pile, 1, bench.now)
     bench.live(60.0)
     assert running(bench).stage is Stage.CHARGING
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     bench.settle()
     assert not bench.pile.guns[0].is_plugged
     assert bench.until(TransactionRecord, 30.0).stop_reason == 0x45
@@ -341,7 +341,7 @@ def test_a_car_that_wants_to_leave_waits_for_its_charge() -> None:
 def test_a_fault_ends_it_with_its_own_reason(faults: int, code: int, is_over: bool) -> None:
     bench = charging()
     bench.live(60.0)
-    bench.pile.set_faults(bench.now, begin=faults, gun_no=1)
+    hands.set_faults(bench.pile, bench.now, begin=faults, gun_no=1)
     bench.settle()
     frames = bench.frames()
     report = of(RealTimeData, frames)[-1]
@@ -357,7 +357,7 @@ def test_a_fault_ends_it_with_its_own_reason(faults: int, code: int, is_over: bo
 def test_a_fault_in_the_handshake_is_a_failed_start() -> None:
     bench = ready()
     start(bench)
-    bench.pile.set_faults(bench.now, begin=1, gun_no=1)
+    hands.set_faults(bench.pile, bench.now, begin=1, gun_no=1)
     bench.settle()
     assert bench.until(TransactionRecord, 30.0).stop_reason == 0x50
 
@@ -374,7 +374,7 @@ def test_vehicle_and_charger_end_it_with_their_flags(
 ) -> None:
     bench = charging()
     bench.live(30.0)
-    bench.pile.stop_charge(1, stop, bench.now)
+    hands.stop_charge(bench.pile, 1, stop, bench.now)
     bench.settle()
     abort = bench.until(kind, 1.0)
     flags = stop.by_car if kind is BmsAbort else stop.by_charger
@@ -422,7 +422,7 @@ def test_less_power_takes_longer() -> None:
 def test_two_guns_charge_each_for_itself() -> None:
     bench = charging()
     bench.live(60.0)
-    bench.pile.set_plugged(2, True, bench.now, msgspec.structs.replace(CAR, amps_e1_a=400))
+    hands.set_plugged(bench.pile, 2, True, bench.now, msgspec.structs.replace(CAR, amps_e1_a=400))
     start(bench, 2, OTHER_TRADE)
     bench.live(120.0)
     assert bench.pile.tally.charging == 2
@@ -482,7 +482,7 @@ def test_an_upgrade_when_idle_waits_for_the_end_of_the_charge() -> None:
     bench = charging()
     bench.give(Upgrade(CODE, 1, 120, "10.0.0.1", 21, "u", "p", "DC/V2.0.1", 2, 60))
     assert not of(UpgradeAnswer, [frame for _, frame in bench.live(300.0)])
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     assert of(UpgradeAnswer, [frame for _, frame in bench.live(95.0)])
 
 
@@ -515,7 +515,7 @@ def test_charges_are_decided_by_the_seed(profile: object) -> None:
 
 def test_what_is_drawn_for_a_gun_does_not_depend_on_the_other_gun() -> None:
     alone, busy = ready(profile=ROUGH, seed=5), ready(profile=ROUGH, seed=5)
-    busy.pile.set_plugged(2, True, busy.now)
+    hands.set_plugged(busy.pile, 2, True, busy.now)
     start(busy, 2, OTHER_TRADE)
     for bench in (alone, busy):
         start(bench)

@@ -12,7 +12,7 @@ from pileward.codecs.ykc.frames_charge import (
     TransactionRecord,
 )
 from pileward.codecs.ykc.frames_device import CardPair, StoreCards
-from pileward.simulator import cards
+from pileward.simulator import cards, hands, stops
 from pileward.simulator.profiles import Hazard, Pace, Profile
 from tests.unit.simulator_charges import CAR, CARD, NONE, TRADE, back, ready, running, settled
 from tests.unit.simulator_street import CODE, Bench
@@ -73,13 +73,13 @@ def test_an_answer_that_nobody_waits_for_starts_nothing() -> None:
 
 def test_what_a_pile_can_see_itself_it_does_not_ask() -> None:
     bench = ready()
-    bench.pile.set_plugged(1, False, bench.now)
+    hands.set_plugged(bench.pile, 1, False, bench.now)
     bench.settle()
     bench.frames()
     assert screen(swiped(bench)) == cards.PLUG_FIRST
-    bench.pile.set_plugged(1, True, bench.now)
+    hands.set_plugged(bench.pile, 1, True, bench.now)
     assert screen(swiped(bench, NONE)) == cards.UNREADABLE
-    bench.pile.set_faults(bench.now, begin=1)
+    hands.set_faults(bench.pile, bench.now, begin=1)
     assert screen(swiped(bench)) == cards.OUT_OF_ORDER
     assert not [frame for frame in bench.frames() if isinstance(frame, StartRequest)]
     cards.swipe(bench.pile, 9, CARD, bench.now)
@@ -93,7 +93,7 @@ def test_a_vin_asks_in_place_of_a_card() -> None:
     assert (request.start_mode, request.vin, request.account_or_card_no) == (3, CAR.vin, NONE)
     answer(bench, 1, 0)
     bench.until(RealTimeData, 30.0)
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     assert settled(bench, 30.0).start_type == 5
 
 

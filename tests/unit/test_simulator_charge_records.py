@@ -17,6 +17,7 @@ from pileward.codecs.ykc.frames_charge import (
     TransactionRecordAnswer,
 )
 from pileward.simulator import charging as rules
+from pileward.simulator import hands, stops
 from pileward.simulator.charge import Stage
 from pileward.simulator.memory import MemoryFolder, PileMemory
 from pileward.simulator.profiles import PROFILES
@@ -126,7 +127,7 @@ def test_a_simulator_killed_in_the_handshake_shakes_hands_again(tmp_path: Path) 
 def test_a_simulator_killed_between_the_end_and_the_record_makes_it_at_once(tmp_path: Path) -> None:
     bench = charging()
     bench.live(20.0)
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     assert settled(reborn(bench, tmp_path), 2.0).stop_reason == 0x45
 
 
@@ -172,7 +173,7 @@ def test_a_record_is_repeated_until_it_is_confirmed() -> None:
 
 def test_a_mute_pile_neither_answers_nor_starts() -> None:
     bench = ready()
-    bench.pile.misbehave(1, [Quirk.START_MUTE])
+    hands.misbehave(bench.pile, 1, [Quirk.START_MUTE])
     start(bench)
     assert bench.live(120.0) == []
     start(bench)
@@ -181,7 +182,7 @@ def test_a_mute_pile_neither_answers_nor_starts() -> None:
 
 def test_a_late_pile_answers_late_and_charges() -> None:
     bench = ready()
-    bench.pile.misbehave(1, [Quirk.START_LATE])
+    hands.misbehave(bench.pile, 1, [Quirk.START_LATE])
     start(bench)
     assert bench.frames() == []
     said = bench.live(120.0)
@@ -198,7 +199,7 @@ def test_a_lost_answer_is_seen_by_the_charge_alone() -> None:
 @pytest.mark.parametrize(("quirk", "charges"), [(Quirk.START_REFUSED, False), (Quirk.CHARGES_REFUSED, True)])
 def test_a_refusal_that_means_it_and_one_that_does_not(quirk: Quirk, charges: bool) -> None:
     bench = ready()
-    bench.pile.misbehave(1, [quirk])
+    hands.misbehave(bench.pile, 1, [quirk])
     start(bench)
     assert starts(bench.frames()) == [(0, 3)]
     bench.live(40.0)
@@ -207,7 +208,7 @@ def test_a_refusal_that_means_it_and_one_that_does_not(quirk: Quirk, charges: bo
 
 def test_an_accepted_start_that_never_comes() -> None:
     bench = ready()
-    bench.pile.misbehave(1, [Quirk.NEVER_CHARGES])
+    hands.misbehave(bench.pile, 1, [Quirk.NEVER_CHARGES])
     start(bench)
     assert starts(bench.frames()) == [(1, 0)]
     assert not [frame for _, frame in bench.live(200.0)]
@@ -274,7 +275,7 @@ def ended(*quirks: Quirk) -> Bench:
     """A pile that charged for ten minutes."""
     bench = charging(*quirks)
     bench.live(600.0)
-    bench.pile.press_stop(1, bench.now)
+    hands.stop_charge(bench.pile, 1, stops.BUTTON, bench.now)
     bench.settle()
     return bench
 

@@ -20,6 +20,7 @@ from pileward.codecs.ykc.frames_link import (
     SetTime,
     SetTimeAnswer,
 )
+from pileward.simulator import hands
 from pileward.simulator.habits import Habits
 from pileward.simulator.memory import PileMemory
 from pileward.simulator.orders import Order, Phase
@@ -191,23 +192,23 @@ def test_the_clock_is_set_and_drifts() -> None:
 def test_plug_and_fault_are_reported_at_once_and_only_on_change() -> None:
     bench = Bench()
     bench.log_in()
-    bench.pile.set_plugged(2, True, bench.now)
+    hands.set_plugged(bench.pile, 2, True, bench.now)
     bench.settle()
     report = bench.only(RealTimeData)
     assert (report.gun_no, report.status, report.gun_plugged, report.gun_homed) == (2, 2, 1, 0)
     assert bench.pile.memory.plugged == [2]
-    bench.pile.set_plugged(2, True, bench.now)
-    bench.pile.set_plugged(9, True, bench.now)
+    hands.set_plugged(bench.pile, 2, True, bench.now)
+    hands.set_plugged(bench.pile, 9, True, bench.now)
     bench.settle()
     assert bench.sent == []
 
-    bench.pile.set_faults(bench.now, begin=0x0001)
+    hands.set_faults(bench.pile, bench.now, begin=0x0001)
     bench.settle()
     reports = [frame for frame in bench.frames() if isinstance(frame, RealTimeData)]
     assert [(each.gun_no, each.status, each.hardware_fault) for each in reports] == [(1, 1, 1), (2, 1, 1)]
     bench.wait(10.0)
     assert {frame.gun_status for frame in bench.frames() if isinstance(frame, Heartbeat)} == {1}
-    bench.pile.set_faults(bench.now, end=0xFFFF, gun_no=1)
+    hands.set_faults(bench.pile, bench.now, end=0xFFFF, gun_no=1)
     bench.settle()
     assert bench.only(RealTimeData).status == 2
 
