@@ -344,6 +344,36 @@ class TestWhatIsRefused:
         assert desk.alarms() == set()
         await desk.proven()
 
+    async def test_what_was_claimed_before_the_stop_is_not_asked_for(
+        self, desk: Counter, port: ScriptedPayments
+    ) -> None:
+        for serial in await orders(desk.till, 20):
+            await failed(desk, port, serial)
+        port.script["refund"] += [Config("SIGN_ERROR", "our fault")] * 20
+        await kick(desk)
+        await desk.pass_time(30, step=1)
+        assert port.count("refund") == actor_module.CALLS_AT_ONCE
+        port.script["refund"].clear()
+        await desk.engine.ask_async(desk.around.refunds, ResumeRefunds(), 5.0)
+        await desk.pass_time(90, step=5)
+        assert len(port.refunds) == 20
+        await desk.proven()
+
+    async def test_what_waited_too_long_behind_slow_calls_is_claimed_anew(
+        self, desk: Counter, port: ScriptedPayments
+    ) -> None:
+        for serial in await orders(desk.till, 9):
+            await failed(desk, port, serial)
+        port.gates["refund"] = asyncio.Event()
+        desk.engine.tell(desk.around.refunds, RefundsWaiting())
+        await until(lambda: port.count("refund") == actor_module.CALLS_AT_ONCE)
+        desk.clock.advance(40)
+        port.gates["refund"].set()
+        await desk.rest()
+        assert port.count("refund") == actor_module.CALLS_AT_ONCE
+        await desk.pass_time(40, step=5)
+        assert port.count("refund") == len(port.refunds) == 9
+
     async def test_a_number_used_for_two_things_is_an_alarm_and_a_persons(
         self, desk: Counter, port: ScriptedPayments
     ) -> None:
