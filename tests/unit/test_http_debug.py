@@ -174,7 +174,8 @@ async def test_what_cannot_be_decoded_is_refused(client: Client) -> None:
 
 
 async def test_the_machines_are_shown_as_data(client: Client) -> None:
-    pile, gun = await look(client, "/machines")
+    pile, gun, session = await look(client, "/machines")
+    assert session["name"] == "session"
     assert pile["states"] == ["unknown", "registering", "online", "offline"]
     assert "charging" in gun["states"]
     edges = {(edge["state"], edge["target"]) for edge in gun["edges"]}
