@@ -56,6 +56,8 @@ class Operation(msgspec.Struct, frozen=True):
     media: str = "application/json"
     problems: tuple[int, ...] = ()
     """Statuses of refusals by the business, beside the usual ones."""
+    failure_type: Any = None
+    """What those refusals look like, where another's rules forbid the one shape."""
     is_hidden: bool = False
 
     @property

@@ -44,6 +44,8 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Reasons of the payments actor: how they are answered. Whatever is not listed is our own mistake: 500."""
 
+_PROBLEMS: Final = (400, 401, 409, 413, 500, 503)
+
 log = logger(__name__)
 
 
@@ -58,7 +60,8 @@ class Fail(msgspec.Struct, frozen=True):
     PAYMENT_NOTIFY_PATH,
     summary="微信支付：支付通知 / WeChat Pay: a payment was made",
     status=204,
-    problems=(400, 401, 413, 503),
+    problems=_PROBLEMS,
+    failure_type=Fail,
 )
 async def take_payment_notification(request: web.Request) -> web.Response:
     """Signed and encrypted by WeChat Pay; anything else is refused with `{"code": "FAIL"}`."""
@@ -69,7 +72,8 @@ async def take_payment_notification(request: web.Request) -> web.Response:
     REFUND_NOTIFY_PATH,
     summary="微信支付：退款通知 / WeChat Pay: a refund moved",
     status=204,
-    problems=(400, 401, 413, 503),
+    problems=_PROBLEMS,
+    failure_type=Fail,
 )
 async def take_refund_notification(request: web.Request) -> web.Response:
     """Signed and encrypted by WeChat Pay; anything else is refused with `{"code": "FAIL"}`."""

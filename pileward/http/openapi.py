@@ -25,6 +25,7 @@ REFUSALS: Final = {
     413: "过大 / too large",
     426: "websocket_required",
     429: "too_many_requests",
+    500: "内部错误，已记录 / internal error, recorded",
     502: "支付方未接受 / the payment provider refused",
     503: "actor_quarantined, actor_gone, not_ready",
     504: "no_answer",
@@ -92,7 +93,7 @@ def _bound(schema: Any) -> None:
 
 
 def _types(operations: Iterable[Operation]) -> list[Any]:
-    kinds = ("path_type", "query_type", "headers_type", "body_type", "answer_type")
+    kinds = ("path_type", "query_type", "headers_type", "body_type", "answer_type", "failure_type")
     wanted = [getattr(operation, kind) for operation in operations for kind in kinds]
     unique = {id(kind): kind for kind in wanted if kind is not None}
     return list(unique.values())
@@ -173,10 +174,15 @@ def _responses(operation: Operation, found: dict[int, Any]) -> dict[str, Any]:
         codes_of.setdefault(PROBLEMS[code].status, []).append(code)
     for status in operation.problems:
         codes_of.setdefault(status, []).append(REFUSALS[status])
-    problem = {"application/json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+    problem = {"$ref": _REF.format(name="Problem")}
+    failure = found[id(operation.failure_type)] if operation.failure_type is not None else problem
     responses = {str(operation.status): success}
     for status, codes in sorted(codes_of.items()):
-        responses[str(status)] = {"description": ", ".join(codes), "content": problem}
+        shape = failure if status in operation.problems else problem
+        responses[str(status)] = {
+            "description": ", ".join(codes),
+            "content": {"application/json": {"schema": shape}},
+        }
     return responses
 
 

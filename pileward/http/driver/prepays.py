@@ -51,6 +51,9 @@ from pileward.services.wire_numbers import make_wire_number
 
 api = Api(PREFIX, tag="司机：下单支付 / drivers: ordering and paying", access=Access.DRIVER)
 
+ORDERS_PER_S: Final = 0.5
+ORDERS_BURST: Final = 20
+"""Orders of one driver, real time: each is a row, and a call to the provider."""
 PREPAY_MIN_FEN: Final = 100
 PREPAY_MAX_FEN: Final = 100_000
 """1 to 1,000 yuan."""
@@ -92,7 +95,10 @@ class _Wanted(NamedTuple):
 
 
 @api.post(
-    "/prepays", summary="下单预付 / order and pay ahead", status=201, problems=(403, 404, 409, 502, 503, 504)
+    "/prepays",
+    summary="下单预付 / order and pay ahead",
+    status=201,
+    problems=(403, 404, 409, 429, 502, 503, 504),
 )
 async def make_prepay(request: web.Request, headers: Keyed, body: PrepayBody) -> Ordered:
     """Reserve a gun and get what `wx.requestPayment` needs. What is not used comes back by itself.
@@ -100,6 +106,10 @@ async def make_prepay(request: web.Request, headers: Keyed, body: PrepayBody) ->
     One order a driver and a gun: a second one is refused with `order_open`, and `detail.serial` leads to the
     first. Repeat with the same Idempotency-Key until there is an answer.
     """
+
+    driver_id = driver_of(request).driver_id
+    if not await request.app[NODE].bus.allow(f"order:{driver_id}", ORDERS_PER_S, ORDERS_BURST):
+        raise HttpError("too_many_requests", headers={"Retry-After": "2"})
 
     async def work(is_retry: bool) -> Ordered:
         return await _order(request, body, is_retry)

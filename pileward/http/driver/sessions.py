@@ -90,7 +90,7 @@ async def start_my_session(request: web.Request, path: SerialPath, headers: MayB
     driver_id = driver_of(request).driver_id
 
     async def work(_: bool) -> Accepted:
-        return await _command(request, path.serial, StartSession(path.serial, driver_id), "starting")
+        return await _command(request, path.serial, StartSession(path.serial, driver_id))
 
     accepted: Accepted = await once(request, headers.idempotency_key, None, work)
     return accepted
@@ -102,7 +102,7 @@ async def stop_my_session(request: web.Request, path: SerialPath, headers: MayBe
     driver_id = driver_of(request).driver_id
 
     async def work(_: bool) -> Accepted:
-        return await _command(request, path.serial, StopSession(path.serial, driver_id), "stopping")
+        return await _command(request, path.serial, StopSession(path.serial, driver_id))
 
     accepted: Accepted = await once(request, headers.idempotency_key, None, work)
     return accepted
@@ -114,13 +114,13 @@ async def cancel_my_session(request: web.Request, path: SerialPath, headers: May
     driver_id = driver_of(request).driver_id
 
     async def work(_: bool) -> Accepted:
-        return await _command(request, path.serial, CancelOrder(path.serial, driver_id), "cancelled")
+        return await _command(request, path.serial, CancelOrder(path.serial, driver_id))
 
     accepted: Accepted = await once(request, headers.idempotency_key, None, work)
     return accepted
 
 
-async def _command(request: web.Request, serial: str, command: Command, wanted: str) -> Accepted:
+async def _command(request: web.Request, serial: str, command: Command) -> Accepted:
     """Ask the pile's actor; the state in the answer is the one that is durable now."""
     node = request.app[NODE]
     row = await own_session(request, serial)
@@ -140,20 +140,20 @@ async def _command(request: web.Request, serial: str, command: Command, wanted: 
                 refusal.code, status=refusal.status, message=message, next="wait_refund", serial=serial
             )
         raise refusal_of(answer, serial=serial)
-    return _accepted(serial, wanted)
+    return _accepted(await own_session(request, serial))
 
 
 def _without_actor(row: SessionRow, command: Command) -> Accepted:
     """The answer about an order that is over, or whose pile is out of service."""
     state = row.state
     if isinstance(command, CancelOrder) and state in (SessionState.CANCELLED, SessionState.START_FAILED):
-        return _accepted(row.serial, state.word)
+        return _accepted(row)
     if state in OVER:
         code = "not_charging" if isinstance(command, StopSession) else "order_over"
         raise RefusedError(code, serial=row.serial, state=state.word)
     raise RefusedError("pile_offline", serial=row.serial, state=state.word)
 
 
-def _accepted(serial: str, word: str) -> Accepted:
-    zh, en = SESSION_STATES[SessionState.of(word)]
-    return Accepted(serial, word, zh, en)
+def _accepted(row: SessionRow) -> Accepted:
+    zh, en = SESSION_STATES[row.state]
+    return Accepted(row.serial, row.state.word, zh, en)
