@@ -1,4 +1,4 @@
-"""What vehicles asked for and got while they charged: points of a chart, written in bulk, kept for a while."""
+"""What vehicles asked for and got while they charged: points of a chart, kept for a while."""
 
 from __future__ import annotations
 

@@ -43,14 +43,6 @@ from pileward.services.reviews import settle_reviews
 from pileward.services.sql import among, aware, listed, select, utc
 
 PROVISIONAL: Final = "provisional"
-UNBOOKED: Final = frozenset(
-    {
-        "negative_energy", "no_time", "end_before_start", "clock_shifted", "rates_missing",
-        "energy_beyond_power", "excess", "payment_mismatch",
-    }
-)  # fmt: skip
-"""Reasons to hold a charge before any of its bill is in the ledger."""
-
 NOTHING: Final = Bill(energy_e4_kwh=0, electricity_fen=0, service_fen=0, total_fen=0, lines=())
 
 FAILABLE: Final = frozenset(

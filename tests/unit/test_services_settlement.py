@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from pileward.messages.charging_writes import (
     Decision,
     FailStart,
     HoldSession,
+    MoveRefund,
     RecordUnmatched,
     SaveLive,
     SettleRecord,
@@ -565,3 +567,33 @@ async def test_a_bill_survives_the_database(till: Till) -> None:
     assert isinstance(row.bill, Bill)
     assert row.bill.differs
     assert settled.warnings == ("rate_out_of_time", "amount_differs")
+
+
+async def test_nodes_that_settle_the_same_record_settle_it_once(pg_url: str) -> None:
+    """Two nodes must never own one pile; if they do all the same, the rows of the database take turns."""
+    from pileward.models.database import open_database
+    from pileward.services.writes import write_all
+
+    database = await open_database(pg_url)
+    till = await Till.open(database)
+    serial = await till.charging()
+
+    async def settle() -> bool:
+        async with database.transaction() as connection:
+            [settled] = await write_all(connection, [SettleSession(serial, 1, delivered(), later(3_700))])
+        is_first: bool = settled.is_first
+        return is_first
+
+    async def refund() -> bool:
+        async with database.transaction() as connection:
+            [moved] = await write_all(
+                connection, [MoveRefund(f"R{serial}-1", RefundStep.SUCCEEDED, later(4_000))]
+            )
+        is_first: bool = moved.is_first
+        return is_first
+
+    assert sorted(await asyncio.gather(*(settle() for _ in range(6)))) == [False] * 5 + [True]
+    assert sorted(await asyncio.gather(*(refund() for _ in range(6)))) == [False] * 5 + [True]
+    await till.prove()
+    assert await till.balance(CHANNEL) == 2_000
+    await database.close()
