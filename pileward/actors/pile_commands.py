@@ -98,6 +98,14 @@ def send_tariff(pile: Pile, model: TariffModel, command_id: int | None) -> Step:
     return send(pile, "tariff", down.SetTariff(pile.code, None, model), command_id)
 
 
+def send_qr_prefix(pile: Pile) -> Step:
+    """Tell the pile, which forgets it without power, what its QR codes begin with, if that is set (0xF0)."""
+    prefix = pile.config.qr_prefix
+    if not prefix:
+        return pile, NOTHING
+    return send(pile, "qr_prefix", down.SetQrPrefix(pile.code, None, prefix, True), None)
+
+
 def read_all(pile: Pile) -> Step:
     """Ask every gun for telemetry, without waiting for each answer."""
     return pile, tuple(down.ReadTelemetry(pile.code, None, gun.gun_no) for gun in pile.guns)

@@ -215,10 +215,11 @@ def _accept(pile: Pile, now: int) -> Step:
     pile = replace(pile, since_ms=now, reason="login", tariff_ok=False)
     answer = down.LoginAnswer(pile.code, login.wire_seq, True)
     pile, clock = commands.set_clock(pile, moment(now), None)
+    pile, prefix = commands.send_qr_prefix(pile)
     pile, changed = guns.tell_all(pile, GunEvent.HEARD_AGAIN, now)
     saved = Note(SaveLogin(pile.code, facts, moment(now)))
-    shown = ShowPile("login")
-    return pile, (answer, *clock, *_watches(pile), saved, *_compare(pile), *changed, Clear("offline"), shown)
+    told = (Clear("offline"), ShowPile("login"))
+    return pile, (answer, *clock, *prefix, *_watches(pile), saved, *_compare(pile), *changed, *told)
 
 
 def _watches(pile: Pile) -> Effects:

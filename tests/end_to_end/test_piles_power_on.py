@@ -119,3 +119,19 @@ async def test_nothing_counts_before_the_login_and_no_command_is_sent(street: St
     assert pile.peer.packets == []
     await pile.be_accepted()
     assert books.records(street) == []
+
+
+async def test_the_prefix_of_qr_codes_follows_the_login_where_it_is_set(street: Street) -> None:
+    await street.database.connection.execute_query("UPDATE operator SET qr_prefix = 'https://e.cn/c?no='")
+    await street.node.fleet_changed("pile", CODE)
+    pile, other = await pile_by_hand(street, CODE), await pile_by_hand(street, CODES[1])
+    for each in (pile, other):
+        await each.be_accepted()
+    sent = await pile.peer.hear(frames.QrCodePrefix, pile_no=CODE)
+    assert sent.prefix == "https://e.cn/c?no="
+    pile.peer.say(frames.QrCodePrefixAnswer(CODE, 0))
+    await street.settle()
+    pile.beat()
+    await street.pass_time(20)
+    assert len(pile.peer.heard(frames.QrCodePrefix)) == 1
+    assert other.peer.heard(frames.QrCodePrefix) == [], "it has not been told of the change"
