@@ -17,6 +17,8 @@ from pileward.messages.commands import WatchFrames
 from tests.nodes import CODES, TOKEN, Street
 from tests.unit.engine_actors import boom, inside
 
+pytestmark = pytest.mark.slow  # each test starts processes of its own
+
 Terminal = Callable[..., Awaitable[tuple[int, str]]]
 STRANGER = "32010600000077"
 
