@@ -1,4 +1,4 @@
-"""From what was delivered to who pays what: settlement, its corrections, failed starts, decisions.
+"""From what was delivered to who pays what: settlement, its corrections, decisions.
 
 Every settlement computes what the charge costs now and moves the *difference* to what the ledger holds for it
 already, so the first bill, a late record after a provisional bill, a record after a failed start and a
@@ -29,10 +29,8 @@ from pileward.messages.charging import (
 from pileward.messages.charging_writes import (
     DecideHeld,
     Decision,
-    FailStart,
     Settled,
     SettleSession,
-    StartFailedDone,
 )
 from pileward.services.billing import Tolerance, excess_bound_fen, implausible, make_bill, oddities
 from pileward.services.books import Books, insert
@@ -44,16 +42,6 @@ from pileward.services.sql import among, aware, listed, select, utc
 
 PROVISIONAL: Final = "provisional"
 NOTHING: Final = Bill(energy_e4_kwh=0, electricity_fen=0, service_fen=0, total_fen=0, lines=())
-
-FAILABLE: Final = frozenset(
-    {
-        SessionState.CREATED,
-        SessionState.FUNDED,
-        SessionState.STARTING,
-        SessionState.CHARGING,
-        SessionState.STOPPING,
-    }
-)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -377,47 +365,6 @@ WHERE {among(connection, "p.pile_code")}
         for row in await select(connection, query, listed(connection, codes))
     }
     return {session.serial: by_pile[session.pile_code] for session in wanted}
-
-
-# --- failed starts ----------------------------------------------------------------------------------------
-
-
-async def fail_starts(connection: BaseDBAsyncClient, writes: Sequence[FailStart]) -> list[StartFailedDone]:
-    """Bulk form of FailStart: everything goes back, without asking anybody."""
-    books = await Books.open(connection, (write.serial for write in writes))
-    results = [_fail(books, write) for write in writes]
-    await books.write()
-    return results
-
-
-def _fail(books: Books, write: FailStart) -> StartFailedDone:
-    session = books.sessions.get(write.serial)
-    if session is None or session.state not in FAILABLE:
-        back = [] if session is None else books.refunds_of(session.serial)
-        mine = [refund for refund in back if refund.cause is RefundCause.START_FAILED]
-        failed = session is not None and bool(session.start_failure) and session.settled_at is None
-        return StartFailedDone(
-            is_done=failed,
-            state=None if session is None else session.state,
-            out_refund_no=mine[0].out_refund_no if mine else None,
-            refund_fen=mine[0].fen if mine else 0,
-        )
-    payment, left = books.funding(session), books.left_fen(session)
-    refund = None
-    if payment is not None and left:
-        refund = books.refund(payment, left, RefundCause.START_FAILED, write.at, is_frozen=session.is_held)
-    state = SessionState.START_FAILED
-    if refund is None:
-        state = SessionState.CANCELLED if session.state is SessionState.CREATED else SessionState.CLOSED
-    session = books.move(
-        session, state, write.at, start_failure=write.reason[:40] or "unknown", refund_fen=session.paid_fen
-    )
-    return StartFailedDone(
-        is_done=True,
-        state=session.state,
-        out_refund_no=None if refund is None else refund.out_refund_no,
-        refund_fen=0 if refund is None else refund.fen,
-    )
 
 
 # --- decisions --------------------------------------------------------------------------------------------

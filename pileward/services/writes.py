@@ -35,6 +35,7 @@ from pileward.messages.charging_writes import (
 )
 from pileward.services.alarms import CloseAlarm, OpenAlarm, close_alarms, open_alarms
 from pileward.services.discovered import SaveDiscovered, save_discovered
+from pileward.services.failed_starts import fail_starts
 from pileward.services.payments import confirm_payments, move_payments, refund_payments
 from pileward.services.pile_facts import (
     ConfirmTariff,
@@ -59,7 +60,7 @@ from pileward.services.sessions import (
     move_sessions,
     save_live,
 )
-from pileward.services.settlement import decide_held, fail_starts, settle_sessions
+from pileward.services.settlement import decide_held, settle_sessions
 
 __all__ = [
     "WRITES",

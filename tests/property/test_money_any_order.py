@@ -40,8 +40,8 @@ from pileward.models.sessions import ChargingSession, OpenOrder, WireNumber
 from pileward.services import debts, ledger
 from pileward.services.books import insert
 from pileward.services.charge_rows import payment_columns
+from pileward.services.failed_starts import FAILABLE
 from pileward.services.refunds import FINAL
-from pileward.services.settlement import FAILABLE
 from pileward.values import Rate
 from tests.business import later
 from tests.charges import Till, delivered
