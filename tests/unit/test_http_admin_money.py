@@ -94,6 +94,23 @@ async def test_a_charge_is_held_until_somebody_decides(market: Market) -> None:
     await market.prove_books()
 
 
+async def test_staff_stop_a_charge_and_see_its_chart(market: Market) -> None:
+    gun = await market.plugged(CODES[0])
+    rider = await market.rider("anna")
+    serial = await rider.charging(gun)
+    await market.pass_time(90)
+    points = await market.staff("GET", f"/sessions/{serial}/points")
+    assert points == sorted(points, key=lambda point: str(point["at"]))
+    await market.staff("POST", f"/sessions/{serial}/stop")
+    done = await rider.reaches(serial, "closed")
+    assert done["bill"]["total_fen"] > 0
+    assert done["stop_zh"]
+    problem = await market.staff("POST", f"/sessions/{serial}/stop", status=409)
+    assert problem["code"] in ("not_charging", "unknown_session")
+    [entry] = (await market.staff("GET", "/audit?kind=session"))["items"]
+    assert (entry["action"], entry["target_id"]) == ("session.stop", serial)
+
+
 async def test_reviews_are_resolved_once(market: Market) -> None:
     review = OpenReview(
         ReviewKind.UNKNOWN_RECORD, "nobody knows it", market.clock.utc(), about="x", operator_id=1

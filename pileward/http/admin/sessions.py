@@ -20,6 +20,7 @@ from pileward.http.schemas.sessions import (
     Charge,
     ChargeBill,
     ChargeRow,
+    ChartPoint,
     OutboxRow,
     PaymentShown,
     SettlementShown,
@@ -27,19 +28,20 @@ from pileward.http.schemas.sessions import (
 from pileward.http.words import SESSION_STATES, start_failure_words, stop_words
 from pileward.messages.charging import Bill, PaymentRow, RefundRow, SessionRow, SessionState
 from pileward.messages.charging_writes import DecideHeld, Decision, HoldSession
-from pileward.messages.commands import Outcome
-from pileward.messages.sessions import DecideSession, RefundsWaiting
+from pileward.messages.commands import Command, Outcome
+from pileward.messages.sessions import DecideSession, RefundsWaiting, StopSession
 from pileward.services import sessions
 from pileward.services.audit import note
 from pileward.services.ledger import entries_of
 from pileward.services.reviews import reviews_of
+from pileward.services.session_points import points_of
 from pileward.services.settlement import SettlementView, decide_held, settlements_of
 from pileward.values import ResultStatus
 
 api = Api(PREFIX, tag="充电订单 / charges")
 
-DECIDE_S: Final = 10.0
-"""Real seconds; the answer comes as soon as the decision is durable."""
+COMMAND_S: Final = 10.0
+"""Real seconds; the answer comes as soon as the step is durable."""
 
 Serial = Annotated[str, Meta(pattern="^[0-9]{20}$", description="交易流水号 / serial")]
 StateWord = Annotated[
@@ -113,7 +115,10 @@ async def decide_charge(request: web.Request, path: SerialPath, body: Verdict) -
     if not row.is_held:
         raise _not_held(row)
     by = who(request)
-    outcome = await _ask_to_decide(request, row, body, by.actor)
+    outcome = None
+    if row.state is SessionState.DISPUTED:
+        command = DecideSession(row.serial, body.decision.value, by.actor, body.note)
+        outcome = await _ask(request, row, command)
     if outcome is not None and outcome.status is not ResultStatus.ACCEPTED:
         raise ConflictError(outcome.reason, *_both(outcome.detail or outcome.reason))
     async with change(request) as person:
@@ -123,6 +128,27 @@ async def decide_charge(request: web.Request, path: SerialPath, body: Verdict) -
         await note(person, "session.decide", "session", row.serial, charge_row(row), body)
     wake_refunds(request)
     return await charge_of(request, await sessions.session_by_serial(row.serial))
+
+
+@api.post("/sessions/{serial}/stop", summary="停止充电 / stop a charge", problems=(409, 503, 504))
+async def stop_charge(request: web.Request, path: SerialPath) -> Charge:
+    """Stop a running charge on the operator's behalf; it is billed and the rest goes back as always."""
+    row = await sessions.session_by_serial(path.serial, operator_id=operator_of(request))
+    outcome = await _ask(request, row, StopSession(row.serial, None, "operator"))
+    if outcome is None:
+        raise ConflictError("not_charging", "当前没有在充电", f"the charge is {row.state.word}")
+    if outcome.status is not ResultStatus.ACCEPTED:
+        raise ConflictError(outcome.reason, *_both(outcome.detail or outcome.reason))
+    async with change(request) as person:
+        await note(person, "session.stop", "session", row.serial, charge_row(row), None)
+    return await charge_of(request, await sessions.session_by_serial(row.serial))
+
+
+@api.get("/sessions/{serial}/points", summary="充电曲线 / chart of a charge")
+async def list_points(request: web.Request, path: SerialPath) -> list[ChartPoint]:
+    """What the vehicle asked for and got, oldest first; kept for 30 days."""
+    row = await sessions.session_by_serial(path.serial, operator_id=operator_of(request))
+    return [msgspec.convert(point, ChartPoint, from_attributes=True) for point in await points_of(row.serial)]
 
 
 @api.post("/sessions/{serial}/hold", summary="冻结订单 / hold a charge")
@@ -221,16 +247,15 @@ def outbox_row(refund: RefundRow) -> OutboxRow:
     )
 
 
-async def _ask_to_decide(request: web.Request, row: SessionRow, body: Verdict, actor: str) -> Outcome | None:
-    """What the charge's actor makes of it; None where there is none, or it is not what it waits for."""
+async def _ask(request: web.Request, row: SessionRow, command: Command) -> Outcome | None:
+    """What the charge's actor makes of a command; None where there is none any more."""
     node = request.app[NODE]
     address = node.fleet.address_of(row.pile_code)
-    if address is None or row.state is not SessionState.DISPUTED:
+    if address is None:
         return None
     cell: Cell = node.engine.local(address)
-    command = DecideSession(row.serial, body.decision.value, actor, body.note)
     try:
-        answer: Any = await node.engine.ask_async(cell, command, DECIDE_S)
+        answer: Any = await node.engine.ask_async(cell, command, COMMAND_S)
     except ActorGone:
         return None
     assert isinstance(answer, Outcome), answer

@@ -130,6 +130,21 @@ class Charge(msgspec.Struct, frozen=True):
     record_id: int | None
 
 
+class ChartPoint(msgspec.Struct, frozen=True):
+    """What the vehicle asked for and got at one moment; null: not told."""
+
+    at: datetime
+    demand_mv: int | None
+    demand_ma: int | None
+    measured_mv: int | None
+    measured_ma: int | None
+    soc_pct: int | None
+    max_cell_mv: int | None
+    max_temp_c: int | None
+    min_temp_c: int | None
+    remaining_s: int | None
+
+
 class TimerRow(msgspec.Struct, frozen=True):
     """A timer that runs; clock seconds."""
 
