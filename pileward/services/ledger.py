@@ -20,7 +20,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from pileward.models.ledger import LedgerEntry
 from pileward.services.paging import PAGE_DEFAULT, Page, page
-from pileward.services.sql import among, execute_many, listed, select, utc
+from pileward.services.sql import among, execute_many, is_postgres, listed, select, utc
 
 
 class KeyReusedError(Exception):
@@ -226,11 +226,15 @@ GROUP BY e.serial, s.out_trade_no, s.paid_fen
 async def check_books(connection: BaseDBAsyncClient) -> list[Difference]:
     """Prove the books; returns every difference, none when all is well. Walks all rows: for the night.
 
+    To be called first in a transaction of its own, while others write: it then sees one moment of all tables.
+
     - the sum of all accounts is 0, and every balance is the sum of its entries;
     - revenue is the sum of all bills, `debt:` that of the open debts;
     - `transit:` is the sum of the refunds that are on their way, `channel:` payments minus refunds;
     - no order that is finished has anything left in `prepaid:` but stray payments that wait for a person.
     """
+    if is_postgres(connection):
+        await connection.execute_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     found = []
     total = await ledger_sum(connection)
     if total:

@@ -41,6 +41,14 @@ from pileward.services.reviews import settle_reviews
 from pileward.services.sql import among, aware, listed, select, utc
 
 PROVISIONAL: Final = "provisional"
+UNBOOKED: Final = frozenset(
+    {
+        "negative_energy", "no_time", "end_before_start", "clock_shifted", "rates_missing",
+        "energy_beyond_power", "excess",
+    }
+)  # fmt: skip
+"""Why facts are held before any of their bill is in the ledger."""
+
 NOTHING: Final = Bill(energy_e4_kwh=0, electricity_fen=0, service_fen=0, total_fen=0, lines=())
 
 
@@ -136,6 +144,7 @@ def _settle(desk: _Desk, write: SettleSession) -> Settled:
         warnings.append("record_after_start_failed")
     if session.is_provisional and session.bill is not None and bill.total_fen != session.bill.total_fen:
         warnings.append("provisional_corrected")
+    was_provisional = session.is_provisional
     session = desk.books.change(
         session,
         record_id=write.record_id,
@@ -156,9 +165,12 @@ def _settle(desk: _Desk, write: SettleSession) -> Settled:
         desk.books.review(kind, session, problem, write.at, record_id=write.record_id)
         session = _hold(desk, session, problem, write.at)
         return _keep(desk, key, write, _standing(desk, session, problem, tuple(warnings)))
-    if session.is_held and session.held_reason == PROVISIONAL:
+    if session.is_held and was_provisional and session.held_reason in (PROVISIONAL, *UNBOOKED):
+        # it was held for want of a record, or for live values that nobody could believe
         session = desk.books.change(session, is_held=False, held_reason="")
-        desk.closings.append((session.serial, ReviewKind.PROVISIONAL))
+        _thaw(desk.books, session, write.at)
+        kinds = (ReviewKind.PROVISIONAL, ReviewKind.IMPLAUSIBLE_RECORD, ReviewKind.EXCESS)
+        desk.closings += [(session.serial, kind) for kind in kinds]
     if write.record_id is None and not terms.is_provisional_refunded and not session.is_held:
         session = desk.books.change(session, is_held=True, held_reason=PROVISIONAL)
         desk.books.review(ReviewKind.PROVISIONAL, session, "no_record", write.at)

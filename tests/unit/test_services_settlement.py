@@ -38,7 +38,7 @@ from pileward.services.billing import provisional_facts
 from pileward.services.ledger import KeyReusedError, Movement, post
 from pileward.services.record_settlement import unsettled_records
 from pileward.services.settlement import settlements_of
-from pileward.services.writes import StoreRecord
+from pileward.services.writes import StoreRecord, write_all
 from pileward.values import Rate
 from tests.business import NOW, PILE_CODE, later
 from tests.charges import CHANNEL, TRANSIT, Till, by_rates, delivered
@@ -437,6 +437,21 @@ class TestProvisional:
         assert [fen for _, fen, _ in await refunds(till, serial)] == [3_500]
         assert await open_kinds(serial) == set()
 
+    async def test_a_record_ends_the_doubt_about_live_values(self, till: Till) -> None:
+        serial = await till.charging()
+        settled = await till.settle(serial, delivered(9_000_000), None)
+        assert (settled.is_held, settled.reason) == (True, "energy_beyond_power")
+        settled = await till.settle(serial, delivered(150_000), 7)
+        assert (settled.is_held, settled.refund_fen, settled.state) == (False, 3_500, S.REFUNDING)
+        assert await open_kinds(serial) == set()
+
+    async def test_a_frozen_charge_stays_frozen_through_bill_and_record(self, till: Till) -> None:
+        serial = await till.charging()
+        await till.write(HoldSession(serial, "complaint", later(60)))
+        await till.settle(serial, delivered(100_000), None)
+        settled = await till.settle(serial, delivered(150_000), 7)
+        assert (settled.is_held, settled.reason, settled.out_refund_no) == (True, "complaint", None)
+
     async def test_a_waived_debt_stays_waived(self, till: Till) -> None:
         await Operator.all().update(provisional_refund="auto")
         serial = await till.charging(1_000)
@@ -572,7 +587,6 @@ async def test_a_bill_survives_the_database(till: Till) -> None:
 async def test_nodes_that_settle_the_same_record_settle_it_once(pg_url: str) -> None:
     """Two nodes must never own one pile; if they do all the same, the rows of the database take turns."""
     from pileward.models.database import open_database
-    from pileward.services.writes import write_all
 
     database = await open_database(pg_url)
     till = await Till.open(database)
@@ -597,3 +611,30 @@ async def test_nodes_that_settle_the_same_record_settle_it_once(pg_url: str) -> 
     await till.prove()
     assert await till.balance(CHANNEL) == 2_000
     await database.close()
+
+
+async def test_the_books_are_proven_while_money_moves(database: Database) -> None:
+    """One picture of all tables, whatever is committed in between."""
+    till = await Till.open(database)
+    serials = []
+    for _ in range(6):
+        serials.append(await till.charging())
+        await till.move(serials[-1], S.AWAITING_RECORD)
+
+    async def settle() -> None:
+        for number, serial in enumerate(serials):
+            for write in (
+                SettleSession(serial, number, delivered(), later(3_700)),
+                MoveRefund(f"R{serial}-1", RefundStep.SUCCEEDED, later(4_000)),
+            ):
+                async with database.transaction() as connection:
+                    await write_all(connection, [write])
+
+    settling = asyncio.create_task(settle())
+    proofs = 0
+    while not settling.done():
+        async with database.transaction() as connection:
+            assert await ledger.check_books(connection) == []
+        proofs += 1
+    await settling
+    assert proofs > 1
