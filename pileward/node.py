@@ -258,6 +258,11 @@ class Node:
         pile = self.around.seen.get(pile_code)
         return None if pile is None else pile_view(pile, self.around.quarantined.get(pile_code))
 
+    def pile_config(self, pile_code: str) -> pile_configs.PileConfig | None:
+        """What a pile's actor goes by; None when it has no actor."""
+        pile = self.around.seen.get(pile_code)
+        return None if pile is None else pile.config
+
     def recent_events(self) -> Sequence[PileChanged | AlarmChanged]:
         """The last few dozen events, oldest first."""
         return tuple(self.around.recent)

@@ -19,6 +19,7 @@ from pileward.messages.payments import Bill, BillNotReady, Failure, NoBill
 from pileward.metrics import Metrics
 from pileward.models.database import Database
 from pileward.ports import Bus, Logins
+from pileward.services.pile_configs import PileConfig
 
 if TYPE_CHECKING:
     from pileward.actors.engine import Engine
@@ -125,6 +126,10 @@ class Node(Protocol):
 
     def pile_shown(self, pile_code: str) -> PileView | None:
         """One pile as it is shown to the public, at this moment; None when it has no actor."""
+        ...
+
+    def pile_config(self, pile_code: str) -> PileConfig | None:
+        """What a pile's actor goes by, with the tariff in force; None when it has no actor."""
         ...
 
     def recent_events(self) -> Sequence[PileChanged | AlarmChanged]:

@@ -12,6 +12,7 @@ from pileward.models.kinds import PileKind
 from pileward.models.piles import Pile
 from pileward.models.stations import Station
 from pileward.services.paging import PAGE_DEFAULT, Page, cursor_of, row_of
+from pileward.services.sql import select
 from pileward.services.stations import StationView, station_view
 
 EARTH_M: Final = 6_371_000.0
@@ -26,6 +27,14 @@ class StationNear(msgspec.Struct, frozen=True):
 
     station: StationView
     distance_m: int | None
+
+
+class StationName(msgspec.Struct, frozen=True):
+    """What a driver reads of a station beside an order."""
+
+    zh: str = ""
+    en: str = ""
+    phone: str = ""
 
 
 class PileBrief(msgspec.Struct, frozen=True):
@@ -71,6 +80,16 @@ async def piles_of_stations(station_ids: Iterable[int]) -> dict[int, list[PileBr
         station_id, pile_code, kind, gun_count = row
         found.setdefault(station_id, []).append(PileBrief(pile_code, PileKind(kind), gun_count))
     return found
+
+
+async def station_names(station_ids: Iterable[int]) -> dict[int, StationName]:
+    """What drivers read of some stations, by id."""
+    wanted = sorted(set(station_ids))
+    if not wanted:
+        return {}
+    query = f"SELECT id, name_zh, name_en, phone FROM station WHERE id IN ({', '.join('?' * len(wanted))})"  # noqa: S608
+    found = await select(Station._meta.db, query, *wanted)
+    return {row["id"]: StationName(row["name_zh"], row["name_en"], row["phone"]) for row in found}
 
 
 def _place(entry: tuple[int, Any]) -> int:

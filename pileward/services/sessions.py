@@ -227,6 +227,7 @@ FROM charging_session s WHERE
 """  # noqa: S608
 _ANY_OPEN = f"{_OPEN} s.state IN ({', '.join('?' * (len(SessionState) - len(OVER)))})"
 _ONE_OPEN = f"{_OPEN} s.serial = ?"
+_ONE = f"SELECT {', '.join(rows.SESSION_COLUMNS)} FROM charging_session WHERE serial = ?"  # noqa: S608
 _PAYMENTS = f"SELECT {', '.join(rows.PAYMENT_COLUMNS)} FROM payment WHERE {{among}} ORDER BY id"  # noqa: S608
 _REFUNDS = f"SELECT {', '.join(rows.REFUND_COLUMNS)} FROM refund WHERE {{among}} ORDER BY id"  # noqa: S608
 
@@ -276,15 +277,11 @@ async def session_by_serial(
     serial: str, *, operator_id: int | None = None, driver_id: int | None = None
 ) -> SessionRow:
     """One charge, of an operator or a driver if one is given; raises NotFoundError."""
-    scope: dict[str, Any] = {"serial": serial}
-    if operator_id is not None:
-        scope["operator_id"] = operator_id
-    if driver_id is not None:
-        scope["driver_id"] = driver_id
-    found = await ChargingSession.get_or_none(**scope)
-    if found is None:
+    found = await select(ChargingSession._meta.db, _ONE, serial)
+    row = rows.session_row(found[0]) if found else None
+    if row is None or operator_id not in (None, row.operator_id) or driver_id not in (None, row.driver_id):
         raise NotFoundError("session_not_found", "没有这个充电订单", f"session {serial} does not exist")
-    return _of_model(found)
+    return row
 
 
 async def sessions_of_driver(

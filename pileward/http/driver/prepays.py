@@ -24,7 +24,7 @@ from pileward.http.driver.common import (
     pile_actor,
 )
 from pileward.http.driver.refusals import RefusedError, gun_not_found, refusal_of
-from pileward.http.driver.stations import find_place, gun_code
+from pileward.http.driver.stations import find_config, gun_code
 from pileward.http.idempotency import Keyed, once
 from pileward.http.node import NODE
 from pileward.http.problems import HttpError
@@ -44,7 +44,7 @@ from pileward.messages.sessions import (
     ReserveGun,
 )
 from pileward.services.drivers import get_driver, openid_of
-from pileward.services.pile_configs import PileConfig, load_pile_config
+from pileward.services.pile_configs import PileConfig
 from pileward.services.serials import trade_no
 from pileward.services.sessions import open_serial_of_driver
 from pileward.services.wire_numbers import make_wire_number
@@ -151,14 +151,13 @@ async def _order(request: web.Request, body: PrepayBody, is_retry: bool) -> Orde
     driver = await get_driver(caller.driver_id, operator_id=caller.operator_id)
     if driver.is_blocked:
         raise RefusedError("driver_blocked")
-    place = await find_place(caller.operator_id, body.gun_code)
-    wanted = _Wanted(place.pile.pile_code, place.gun_no, body.amount_fen, limit)
+    config, gun_no = find_config(node, caller.operator_id, body.gun_code)
+    wanted = _Wanted(config.pile_code, gun_no, body.amount_fen, limit)
     open_serial = await open_serial_of_driver(node.database.connection, driver.id)
     if open_serial is not None:
         return await _go_on(request, wanted, open_serial, is_retry)
-    config = await load_pile_config(place.pile.pile_code, now_of(request))
-    address = pile_actor(request, place.pile.pile_code)
-    if config is None or address is None:
+    address = pile_actor(request, config.pile_code)
+    if address is None:
         raise gun_not_found()
     row, payment = await _rows(request, config, wanted)
     answer = await node.engine.ask_async(address, ReserveGun(row, payment), RESERVE_S)

@@ -17,7 +17,7 @@ from pileward.http.driver.common import (
     pile_actor,
 )
 from pileward.http.driver.refusals import REFUNDED, RefusedError, refusal_of
-from pileward.http.driver.showing import brief, show, station_names
+from pileward.http.driver.showing import brief, show
 from pileward.http.idempotency import MayBeKeyed, once
 from pileward.http.node import NODE
 from pileward.http.paging import Page, PageQuery
@@ -26,6 +26,7 @@ from pileward.http.words import SESSION_STATES
 from pileward.messages.charging import OVER, SessionRow, SessionState
 from pileward.messages.commands import Command, Outcome
 from pileward.messages.sessions import CancelOrder, StartSession, StopSession
+from pileward.services.nearby import station_names
 from pileward.services.sessions import open_serial_of_driver, sessions_of_driver
 from pileward.values import ResultStatus
 

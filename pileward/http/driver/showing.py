@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,8 +30,8 @@ from pileward.http.words import (
 )
 from pileward.messages.charging import OVER, Bill, RefundRow, RefundStep, SessionRow, SessionState
 from pileward.messages.sessions import DescribeSession, SessionDescription
-from pileward.models.stations import Station
 from pileward.services.day_prices import price_of
+from pileward.services.nearby import StationName, station_names
 from pileward.services.sessions import refunds_of
 from pileward.values import RATE_NAMES_ZH, RatePrice, fen_half_up
 
@@ -67,14 +66,6 @@ _NEXT: Final = {
 }
 
 
-class Names(msgspec.Struct, frozen=True):
-    """What a driver reads of a station."""
-
-    zh: str
-    en: str
-    phone: str
-
-
 class _Measured(msgspec.Struct):
     """What the pile last told of its gun."""
 
@@ -96,19 +87,12 @@ class _Seen(msgspec.Struct):
     telemetry: _Measured | None = None
 
 
-async def station_names(station_ids: Iterable[int]) -> dict[int, Names]:
-    """Names of stations by id."""
-    rows = Station.filter(id__in=sorted(set(station_ids)))
-    found = await rows.values_list("id", "name_zh", "name_en", "phone")
-    return {row[0]: Names(*row[1:]) for row in found}
-
-
 async def show(request: web.Request, row: SessionRow) -> SessionShown:
     """One order whole. States are those that are durable; live values come from the actor, if it lives."""
     node = request.app[NODE]
     seen = await _seen(request, row) if row.state not in OVER else None
     refunds = await refunds_of(node.database.connection, row.serial)
-    names = (await station_names([row.station_id])).get(row.station_id, Names("", "", ""))
+    names = (await station_names([row.station_id])).get(row.station_id, StationName())
     zh, en = SESSION_STATES[row.state]
     # what an actor waits for belongs to its state; one that is further on has not told anybody yet
     detail = seen.detail if seen is not None and seen.state == row.state.word else ""
@@ -157,10 +141,10 @@ async def show(request: web.Request, row: SessionRow) -> SessionShown:
     )
 
 
-def brief(row: SessionRow, names: dict[int, Names]) -> SessionBrief:
+def brief(row: SessionRow, names: dict[int, StationName]) -> SessionBrief:
     """One order in a list."""
     zh, en = SESSION_STATES[row.state]
-    station = names.get(row.station_id, Names("", "", ""))
+    station = names.get(row.station_id, StationName())
     return SessionBrief(
         serial=row.serial,
         state=row.state.word,

@@ -15,7 +15,7 @@ from pileward.http.admin.common import IdPath
 from pileward.http.api import Access, Api
 from pileward.http.driver.common import PREFIX, driver_of, now_of
 from pileward.http.driver.refusals import gun_not_found
-from pileward.http.node import NODE
+from pileward.http.node import NODE, Node
 from pileward.http.paging import Page, PageQuery
 from pileward.http.problems import InvalidFieldError
 from pileward.http.schemas.driver import GunCount, GunRow, GunShown, StationRow, StationShown
@@ -26,6 +26,7 @@ from pileward.services import nearby, stations, tariffs
 from pileward.services.day_prices import DayPrices, Price, day_prices, price_now
 from pileward.services.nearby import PileBrief, StationNear
 from pileward.services.paging import PAGE_MAX
+from pileward.services.pile_configs import PileConfig
 from pileward.services.piles import PileView, get_pile, list_piles
 from pileward.services.tariffs import TariffView
 from pileward.values import GUNS_MAX
@@ -147,6 +148,20 @@ async def find_place(operator_id: int, text: str) -> Place:
             return Place(pile, 1)
         if gun_no is not None and 1 <= gun_no <= pile.gun_count:
             return Place(pile, gun_no)
+    raise gun_not_found()
+
+
+def find_config(node: Node, operator_id: int, text: str) -> tuple[PileConfig, int]:
+    """The same from memory, for a pile that is in service: what its actor goes by, and the gun."""
+    found = _CODE.search(text.strip().rstrip("/"))
+    for pile_code, gun_no in _readings(found[0]) if found is not None else ():
+        config = node.pile_config(pile_code)
+        if config is None or config.operator_id != operator_id:
+            continue
+        if gun_no is None and config.gun_count == 1:
+            return config, 1
+        if gun_no is not None and 1 <= gun_no <= config.gun_count:
+            return config, gun_no
     raise gun_not_found()
 
 
