@@ -114,6 +114,10 @@ WAITING: Final[Mapping[str, Words]] = {
 """What a session's `detail` means while it is waited for."""
 
 
+_STOPPED_BY_US: Final = 0x40
+"""YKC 1.6, 0x3B: stopped from the app; all that a pile knows of a stop command."""
+
+
 def gun_words(state: str) -> Words:
     """The words for a gun's state; an unknown one is its own word."""
     return GUN_STATES.get(state, (state, state))
@@ -127,10 +131,10 @@ def start_failure_words(row: SessionRow) -> Words | None:
 
 
 def stop_words(row: SessionRow) -> Words | None:
-    """Why a charge ended, as exactly as the pile said; None while it has not."""
-    if row.stop_code is not None and row.protocol == "ykc":
-        told = enums.stop_reason(row.stop_code)
-        return told.zh, told.en
-    if not row.stop_reason:
-        return None
-    return STOP_REASONS.get(row.stop_reason, ("已停止", row.stop_reason.replace("_", " ")))
+    """Why a charge ended; None while it has not. The pile's own word is the most exact, but for a stop that we
+    asked it for: then we know better why.
+    """
+    told = enums.stop_reason(row.stop_code) if row.protocol == "ykc" and row.stop_code is not None else None
+    if row.stop_reason and (told is None or told.value == _STOPPED_BY_US):
+        return STOP_REASONS.get(row.stop_reason, ("已停止", row.stop_reason.replace("_", " ")))
+    return (told.zh, told.en) if told is not None else None
