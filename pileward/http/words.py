@@ -131,8 +131,9 @@ def start_failure_words(row: SessionRow) -> Words | None:
 
 
 def stop_words(row: SessionRow) -> Words | None:
-    """Why a charge ended; None while it has not. The pile's own word is the most exact, but for a stop that we
-    asked it for: then we know better why.
+    """Why a charge ended; None while it has not.
+
+    The pile's own word is the most exact, but for a stop that we asked it for: then we know better why.
     """
     told = enums.stop_reason(row.stop_code) if row.protocol == "ykc" and row.stop_code is not None else None
     if row.stop_reason and (told is None or told.value == _STOPPED_BY_US):
