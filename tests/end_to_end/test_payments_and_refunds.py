@@ -22,6 +22,11 @@ from tests.waiting import until
 FEN = 5_000
 
 
+def mostly_slow(*kinds: Any) -> list[Any]:
+    """The first two of many alike always run, the rest with the slow tests."""
+    return [*kinds[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in kinds[2:])]
+
+
 class Till:
     """One driver with an order at a gun, and the numbers of its money."""
 
@@ -139,7 +144,9 @@ class TestPaying:
         assert till.verdicts() == ["paid"]
         await till.agree()
 
-    @pytest.mark.parametrize("kind", ["cut_after", "500_after", "garbled", "bad_signature", "500", "cut"])
+    @pytest.mark.parametrize(
+        "kind", mostly_slow("cut_after", "500", "500_after", "garbled", "bad_signature", "cut")
+    )
     async def test_a_prepay_whose_answer_is_lost_is_the_same_order_again(self, till: Till, kind: str) -> None:
         await till.fault("prepay", kind, times=2)
         ordered = await till.order()
@@ -210,11 +217,11 @@ class TestPaying:
 class TestRefunds:
     @pytest.mark.parametrize(
         "kind",
-        [
-            "cut", "cut_after", "500", "500_after", "502", "429", "429_after", "garbled", "bad_signature",
-            "no_headers", "stale",
-        ],
-    )  # fmt: skip
+        mostly_slow(
+            *("cut_after", "429", "cut", "500", "500_after", "502", "429_after", "garbled", "bad_signature"),
+            *("no_headers", "stale"),
+        ),
+    )
     async def test_whatever_becomes_of_the_answer_money_comes_back_once(self, till: Till, kind: str) -> None:
         serial = await till.paid()
         await till.fault("refund", kind)
@@ -308,7 +315,7 @@ class TestDying:
         await till.rider.reaches(ordered["serial"], "funded", within_s=60)
         await till.agree()
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
     async def test_killed_at_any_moment_with_faults_everywhere(self, market: Market, seed: int) -> None:
         random = Random(seed)
         tills = [await Till.open(market, f"driver-{index}", code) for index, code in enumerate(CODES)]
