@@ -51,7 +51,8 @@ async def test_many_actors_cost_no_thread_no_process_and_no_file() -> None:
         engine.tell(actor, "hello")
     while engine.waiting:
         engine.run()
-    assert resources() == before
+    # what an earlier test left behind may end meanwhile; nothing may come
+    assert all(now <= was for now, was in zip(resources(), before, strict=True))
     assert all(heard(actor) == 1 for actor in actors)
     engine.shutdown()
 
