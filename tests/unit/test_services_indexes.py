@@ -8,22 +8,39 @@ from typing import Any
 
 import pytest
 
+from pileward.errors import NotFoundError
+from pileward.messages.charging import RefundStep, SessionState
 from pileward.models.database import open_database
 from pileward.services import (
     alarms,
     audit,
+    debts,
     discovered,
+    drivers,
+    ledger,
+    nearby,
     operators,
     pile_models,
     piles,
     records,
+    refunds,
+    reviews,
+    sessions,
     stations,
     tariffs,
 )
 from pileward.services.paging import cursor_of
+from pileward.services.reconciliation import list_reconciliations
 from tests.business import NOW, PILE_CODE, open_business
 
 List = Callable[[int, str | None], Awaitable[Any]]
+
+
+async def one_charge(serial: str) -> None:
+    """A charge that nobody has."""
+    with pytest.raises(NotFoundError):
+        await sessions.session_by_serial(serial)
+
 
 LISTS: dict[str, tuple[str, List]] = {
     "stations": ("station", lambda who, at: stations.list_stations(who, cursor=at)),
@@ -47,6 +64,29 @@ LISTS: dict[str, tuple[str, List]] = {
         "audit", lambda who, at: audit.list_entries(who, kind="pile", target=PILE_CODE, cursor=at)
     ),
     "tokens": ("token", lambda who, _: operators.list_tokens(who)),
+    "charges": ("session", lambda who, at: sessions.list_sessions(who, cursor=at)),
+    "held charges": ("session", lambda who, at: sessions.list_sessions(who, is_held=True, cursor=at)),
+    "charges in a state": (
+        "session", lambda who, at: sessions.list_sessions(who, state=SessionState.CHARGING, cursor=at)
+    ),
+    "charges of a pile": (
+        "session", lambda who, at: sessions.list_sessions(who, pile_code=PILE_CODE, cursor=at)
+    ),
+    "a driver's charges": ("session", lambda _, at: sessions.sessions_of_driver(1, cursor=at)),
+    "a driver's open charges": (
+        "session", lambda _, at: sessions.sessions_of_driver(1, is_over=False, cursor=at)
+    ),
+    "refunds": ("refund", lambda who, at: refunds.list_refunds(who, cursor=at)),
+    "stuck refunds": (
+        "refund", lambda who, at: refunds.list_refunds(who, step=RefundStep.MANUAL, cursor=at)
+    ),
+    "reviews": ("review", lambda who, at: reviews.list_reviews(who, cursor=at)),
+    "drivers": ("driver", lambda who, at: drivers.list_drivers(who, cursor=at)),
+    "debts": ("debt", lambda who, at: debts.list_debts(who, cursor=at)),
+    "reconciliations": ("reconciliation", lambda who, at: list_reconciliations(who, cursor=at)),
+    "stations nearby": ("station_near", lambda who, at: nearby.stations_near(who, (1, 1), cursor=at)),
+    "one charge": ("session", lambda _, __: one_charge("2" * 20)),
+    "entries of a charge": ("entry", lambda _, __: ledger.entries_of("2" * 20)),
     "open alarms of a pile": ("alarm", lambda _, __: alarms.open_of_pile(PILE_CODE)),
     "one pile": ("pile", lambda who, _: piles.get_pile(who, PILE_CODE)),
     "one configuration": ("pile", lambda _, __: piles.load_pile_config(PILE_CODE, NOW)),
