@@ -81,6 +81,9 @@ class PaymentsDesk:
             return Done(PrepayFailed(out_trade_no, "unknown_payment"))
         if reason := rules.before_prepay(row, self._clock.utc()):
             return Done(PrepayFailed(out_trade_no, reason))
+        where = await self._rows.whereabouts(row.serial)
+        if where is None or where.state is not SessionState.CREATED:
+            return Done(PrepayFailed(out_trade_no, "closed"))
         if row.prepay_id:
             return Done(self._ready(row.out_trade_no, row.prepay_id))
         answer, verdict = await self._create(row)

@@ -175,6 +175,14 @@ class TestPrepay:
         await desk.pass_time(600)
         assert (await desk.ask(Prepay(number))).reason == "expired"
 
+    async def test_an_order_that_was_given_up_cannot_be_paid(
+        self, desk: Counter, port: ScriptedPayments
+    ) -> None:
+        number = await ready(desk)
+        serial = (await desk.payment(number)).serial
+        await desk.till.write(CancelSession(serial, "cancelled", later(2)))
+        assert await desk.ask(Prepay(number)) == PrepayFailed(number, "closed")
+
     async def test_without_a_provider_nobody_can_pay(self, till: Till) -> None:
         number = trade_no(await till.ordered(), 1)
         async with counter(till, None) as desk:
