@@ -30,6 +30,8 @@ class Trips:
         self.paid_fen = 0
         self.charged_fen = 0
         self.refunded_fen = 0
+        self.debt_fen = 0
+        """Billed beyond what was paid, or after it had gone back."""
         self.energy_e4_kwh = 0
         self.latencies = {step: Histogram() for step in STEPS}
 
@@ -42,8 +44,9 @@ class Trips:
         self.paid_fen += paid
         self.charged_fen += total
         self.refunded_fen += back
+        self.debt_fen += session["debt_fen"]
         self.energy_e4_kwh += bill["energy_e4_kwh"] if bill is not None else 0
-        if back != max(0, paid - total):
+        if back != max(0, paid - total + session["debt_fen"]):
             self.wrongs["refund_is_not_the_rest"] += 1
         if bill is not None:
             self._check_bill(bill)
@@ -85,6 +88,7 @@ class TripsReport(msgspec.Struct, frozen=True):
     paid_fen: int
     billed_fen: int
     refunded_fen: int
+    debt_fen: int
     energy_e4_kwh: int
     latencies: dict[str, dict[str, float]]
 
@@ -103,6 +107,7 @@ def report_of(trips: Trips, seconds: float) -> TripsReport:
         paid_fen=trips.paid_fen,
         billed_fen=trips.charged_fen,
         refunded_fen=trips.refunded_fen,
+        debt_fen=trips.debt_fen,
         energy_e4_kwh=trips.energy_e4_kwh,
         latencies={step: histogram.summary_ms() for step, histogram in trips.latencies.items()},
     )
