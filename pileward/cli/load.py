@@ -103,6 +103,13 @@ def allow_files(connections: int) -> None:
 )
 @click.option("--api", metavar="URL", help="平台 HTTP 地址 / the server's HTTP address, for --charges")
 @click.option("--pay", metavar="URL", help="微信支付模拟器地址 / address of the WeChat Pay emulator")
+@click.option(
+    "--look",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0.02, 60),
+    help="司机查看订单的间隔（秒）/ seconds between two looks of a driver at the order",
+)
 @click.option("--seed", default=0, show_default=True, help="随机种子 / seed")
 @click.option("--allow-remote", is_flag=True, help="允许非本机目标 / allow a target that is not this machine")
 @click.option("--json", "as_json", is_flag=True, help="以 JSON 输出 / print JSON")
@@ -120,6 +127,7 @@ def command(
     charges: int,
     api: str | None,
     pay: str | None,
+    look: float,
     seed: int,
     allow_remote: bool,
     as_json: bool,
@@ -143,7 +151,7 @@ def command(
             habits=quick(Habits(heartbeat_s=heartbeat, real_time_s=real_time)),
         )
         if api is not None and pay is not None and charges:
-            _charge(host, port, plan, People(charges, api, pay), duration, as_json)
+            _charge(host, port, plan, People(charges, api, pay, look), duration, as_json)
             return
     except ValueError as error:
         raise click.ClickException(str(error)) from error
@@ -160,6 +168,7 @@ class People(NamedTuple):
     drivers: int
     api_url: str
     pay_url: str
+    look_s: float
 
 
 def _charge(host: str, port: int, plan: Plan, people: People, duration_s: float, as_json: bool) -> None:
@@ -173,7 +182,7 @@ def _charge(host: str, port: int, plan: Plan, people: People, duration_s: float,
 
 async def _run_charges(host: str, port: int, plan: Plan, people: People, duration_s: float) -> ChargesReport:
     run = LoadRun(host, port, plan)
-    charges = ChargesRun(run, plan, *people)
+    charges = ChargesRun(run, plan, *people[:3], look_s=people.look_s)
     with _progress(run, plan, duration_s) as look:
         return await charges.run(duration_s, min(5.0, duration_s / 4), look)
 

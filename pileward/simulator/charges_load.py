@@ -22,7 +22,6 @@ QUICK: Final[dict[str, float]] = {
     "record_longest_s": 0.2,
 }
 """Habits of piles that do not keep anybody waiting."""
-POLL_S: Final = 0.2
 FINISH_WITHIN_S: Final = 60.0
 """Real seconds for trips under way when the measuring ends."""
 
@@ -62,21 +61,23 @@ class ChargesRun:
         api_url: str,
         pay_url: str,
         *,
+        look_s: float = 0.2,
         intent: Intent = HASTY,
     ) -> None:
-        """Raises ValueError when there are more drivers than guns."""
+        """`look_s`: between two looks at an order. Raises ValueError for more drivers than guns."""
         if not 1 <= drivers <= plan.piles * plan.guns:
             raise ValueError(f"drivers must be 1 to {plan.piles * plan.guns} (one a gun), not {drivers}")
         self._run = run
         self._plan = plan
         self._drivers = drivers
         self._urls = (api_url, pay_url)
+        self._look_s = look_s
         self._intent = intent
 
     async def run(self, duration_s: float, ramp_s: float, on_look: OnLook) -> ChargesReport:
         """Measure whole charges for `duration_s` real seconds; drivers begin within `ramp_s`."""
         fleet = self._run.fleet
-        crowd = Crowd(fleet, *self._urls, seed=self._plan.seed, poll_s=POLL_S)
+        crowd = Crowd(fleet, *self._urls, seed=self._plan.seed, poll_s=self._look_s)
         loop = asyncio.get_running_loop()
         try:
             all_online_s = await self._run.bring_up(on_look)

@@ -40,6 +40,8 @@ PATIENCE_S: Final[dict[str, float]] = {
 """Clock seconds in one state of the order after which the driver leaves all the same."""
 AT_THE_BUTTON_S: Final = 60.0
 """A stop by the app that has done nothing for so long is followed by the button at the pile."""
+START_AGAIN_S: Final = 20.0
+"""An order that is still only paid so long after the start was asked for is asked to start again."""
 TRIES: Final = 3
 """Guns that are tried on one trip."""
 REPEATS: Final = 6
@@ -223,7 +225,7 @@ class Driver:
             case "created":
                 await self._pay(serial, intent, params)
             case "funded":
-                await self._start(session, intent)
+                await self._start(session, intent, waited_s)
             case "starting":
                 if intent.plug is Plug.LATE and waited_s >= 10.0:
                     self._plug_in()
@@ -267,8 +269,10 @@ class Driver:
         else:
             await self._post(f"/prepays/{serial}/paid-check")
 
-    async def _start(self, session: Json, intent: Intent) -> None:
+    async def _start(self, session: Json, intent: Intent, waited_s: float) -> None:
         serial = session["serial"]
+        if not self._first("start") and waited_s < START_AGAIN_S:
+            return  # it was asked for; what was seen is older than that
         if intent.plug is Plug.FIRST:
             self._plug_in()
         await self._think(intent)
