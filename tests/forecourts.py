@@ -36,6 +36,7 @@ from pileward.messages.charging import (
 )
 from pileward.messages.commands import WatchFrames
 from pileward.messages.payments import RefundState
+from pileward.models.database import open_database
 from pileward.services import alarms, ledger, pile_configs, sessions
 from pileward.services.backend import DatabaseBackend
 from pileward.services.record_settlement import unsettled_records
@@ -462,3 +463,17 @@ async def reopened(before: Forecourt, after_s: float = 0.0) -> AsyncIterator[For
     clock = ManualClock(before.clock.utc())
     async with forecourt(before.till, before.port, clock) as made:
         yield made
+
+
+@asynccontextmanager
+async def court_at(url: str) -> AsyncIterator[Forecourt]:
+    """A forecourt on a database of its own, its pile online; in the end its books are proven."""
+    database = await open_database(url)
+    try:
+        async with forecourt(await Till.open(database)) as made:
+            await made.go_online()
+            await made.tell_guns()
+            yield made
+            await made.proven()
+    finally:
+        await database.close()

@@ -26,14 +26,12 @@ from pileward.messages.charging_writes import (
     SettleRecord,
 )
 from pileward.messages.payments import PaymentState
-from pileward.models.database import Database, open_database
 from pileward.ports import session_topic
 from pileward.services import sessions
 from pileward.services.records import StoreRecord
 from pileward.values import ReportedStatus, ResultStatus
 from tests.around import speak
-from tests.charges import Till
-from tests.forecourts import Forecourt, forecourt, reopened
+from tests.forecourts import Forecourt, court_at, reopened
 from tests.piles import uplink
 from tests.unit.engine_actors import inside
 
@@ -42,24 +40,9 @@ FINISHED = ReportedStatus.FINISHED
 
 
 @pytest.fixture
-async def database(sqlite_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(sqlite_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def till(database: Database) -> Till:
-    return await Till.open(database)
-
-
-@pytest.fixture
-async def court(till: Till) -> AsyncIterator[Forecourt]:
-    async with forecourt(till) as opened:
-        await opened.go_online()
-        await opened.tell_guns()
+async def court(sqlite_url: str) -> AsyncIterator[Forecourt]:
+    async with court_at(sqlite_url) as opened:
         yield opened
-        await opened.proven()
 
 
 async def in_state(court: Forecourt, state: SessionState) -> str:
